@@ -1,0 +1,66 @@
+"""Natural-language image search over your own photos, on your own machine.
+
+import imgsearch
+
+library = imgsearch.Library.open()
+library.index(["~/Pictures"])
+print(library.search("a cup of coffee")[0].path)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imgsearch.data.records import FailedFile, LibraryStatus, PictureFacts
+    from imgsearch.encoders import Encoder, ModelDescription, load_encoder
+    from imgsearch.errors import ImgsearchError
+    from imgsearch.indexer.report import IndexReport, Progress
+    from imgsearch.library import Library
+    from imgsearch.search.results import SearchHit, SearchResults
+    from imgsearch.settings import DecodeLimits, IndexSettings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DecodeLimits",
+    "Encoder",
+    "FailedFile",
+    "ImgsearchError",
+    "IndexReport",
+    "IndexSettings",
+    "Library",
+    "LibraryStatus",
+    "ModelDescription",
+    "PictureFacts",
+    "Progress",
+    "SearchHit",
+    "SearchResults",
+    "__version__",
+    "load_encoder",
+]
+
+_HOMES = {
+    "DecodeLimits": "settings",
+    "Encoder": "encoders",
+    "FailedFile": "data.records",
+    "ImgsearchError": "errors",
+    "IndexReport": "indexer.report",
+    "IndexSettings": "settings",
+    "Library": "library",
+    "LibraryStatus": "data.records",
+    "ModelDescription": "encoders",
+    "PictureFacts": "data.records",
+    "Progress": "indexer.report",
+    "SearchHit": "search.results",
+    "SearchResults": "search.results",
+    "load_encoder": "encoders",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `imgsearch --version` needs none of them."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,264 @@
+"""The command line: a thin layer over `imgsearch.Library`.
+
+Nothing heavy is imported here: a cold query must not pay for what only other commands need.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from types import FrameType
+from typing import Annotated, Any, Optional
+
+import typer
+
+import imgsearch
+from imgsearch import terminal
+from imgsearch.errors import ImgsearchError
+
+# Typer's rich error boxes would make three lines of every mistyped option.
+app = typer.Typer(
+    name="imgsearch",
+    help="Search your own photos with a sentence. Everything stays on this machine.",
+    epilog="First: imgsearch index ./photos   Then: imgsearch query 'a cup of coffee'",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+LibraryOption = Annotated[
+    Optional[str],  # noqa: UP045 - Typer reads the annotation at run time
+    typer.Option("--library", metavar="DIR", help="Library folder [default: $IMGSEARCH_LIBRARY]."),
+]
+ModelOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="'starter', a model folder, or a hub name such as openai/clip-vit-base-patch32.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"imgsearch {imgsearch.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks of errors (before the command).")
+    ] = False,
+) -> None:
+    """Search your own photos with a sentence. Everything stays on this machine."""
+
+
+@app.command(
+    epilog="Examples:  imgsearch index ./photos   |   imgsearch index ~/Pictures --exclude 'raw*'"
+)
+def index(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Folders of photos.")],
+    library: LibraryOption = None,
+    model: ModelOption = None,
+    exclude: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--exclude",
+            metavar="PATTERN",
+            help="Leave out names or relative paths that match, such as 'raw*' (repeatable).",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Add the photos below the given folders, and note what moved, changed or went.
+
+    Running it again costs little: unchanged files are not opened. Ctrl-C finishes the batch in
+    hand; the next run goes on from there.
+    """
+    interruption = _Interruption()
+    with (
+        imgsearch.Library.open(library, model=model) as opened,
+        interruption.watched(),
+        terminal.progress_display() as show,
+    ):
+        report = opened.index(
+            paths,
+            excludes=exclude or (),
+            dry_run=dry_run,
+            progress=None if as_json else show,
+            should_stop=interruption.is_set,
+        )
+    if as_json:
+        _print_json(asdict(report) | {"photos_per_second": report.photos_per_second})
+    else:
+        terminal.print_report(report)
+    if report.interrupted:
+        terminal.print_note("Stopped; what is in stays in. To go on, run the same command again.")
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Examples:  imgsearch query 'a red car in the snow'   |   imgsearch query -n 3 sunset   "
+    "|   imgsearch query --like photo.jpg   |   imgsearch query -0 cat | xargs -0 ls -l"
+)
+def query(
+    text: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(metavar="TEXT", help="What the photo shows, in English."),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("-n", "--limit", min=1, help="How many results at most.")
+    ] = 10,
+    like: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--like", metavar="IMAGE", help="Find pictures that look like this one."),
+    ] = None,
+    paths: Annotated[bool, typer.Option("--paths", help="Print nothing but paths.")] = False,
+    null: Annotated[
+        bool, typer.Option("-0", "--null", help="Like --paths, separated by NUL for xargs -0.")
+    ] = False,
+    as_json: JsonOption = False,
+    library: LibraryOption = None,
+    model: ModelOption = None,
+) -> None:
+    """Find the photos that show what TEXT says; best first, each with its score.
+
+    The score is the cosine between the words and the picture: only its order has a meaning.
+    """
+    with imgsearch.Library.open(library, model=model) as opened:
+        results = opened.search(" ".join(text or []), like=like, limit=limit)
+    if results.note:
+        terminal.print_note(results.note)
+    if as_json:
+        _print_json(asdict(results))
+    elif paths or null:
+        terminal.write_paths([hit.path for hit in results], b"\0" if null else b"\n")
+    else:
+        terminal.print_results(results)
+
+
+@app.command(epilog="Examples:  imgsearch status   |   imgsearch status --failed")
+def status(
+    failed: Annotated[
+        bool, typer.Option("--failed", help="List the files that could not be read, and why.")
+    ] = False,
+    as_json: JsonOption = False,
+    library: LibraryOption = None,
+) -> None:
+    """Show the folders, counts, models and size of the library."""
+    with imgsearch.Library.open(library) as opened:
+        if failed:
+            failures = opened.failures()
+            if as_json:
+                _print_json([asdict(failure) for failure in failures])
+            else:
+                terminal.print_failures(failures)
+            return
+        facts = opened.status()
+    if as_json:
+        _print_json(asdict(facts))
+    else:
+        terminal.print_status(facts)
+
+
+@app.command(epilog="Example:  imgsearch remove ./photos")
+def remove(
+    root: Annotated[str, typer.Argument(metavar="ROOT", help="A folder that was indexed.")],
+    library: LibraryOption = None,
+) -> None:
+    """Forget a folder. The photos in it are not touched."""
+    with imgsearch.Library.open(library) as opened:
+        count = opened.remove(root)
+    print(f"Forgot {terminal.printable(root)} ({count} files). The photos were not touched.")
+
+
+@app.command(epilog="Example:  imgsearch models")
+def models(as_json: JsonOption = False, library: LibraryOption = None) -> None:
+    """List the models: the built-in one, those of this library, and which one is active."""
+    with imgsearch.Library.open(library) as opened:
+        found = opened.models()
+    if as_json:
+        _print_json([asdict(one) for one in found])
+        return
+    for one in found:
+        mark = "*" if one.active else " "
+        held = f"{one.embeddings} vectors in this library" if one.embeddings else "not used here"
+        name = terminal.printable(one.name)
+        print(f"{mark} {name}  {one.revision}  dimension {one.dimension}  {held}")
+    print("Others: a model folder or a hub name with --model. * is active.")
+
+
+def _print_json(value: Any) -> None:
+    # ASCII output survives every terminal encoding; file names that are not UTF-8 stay distinct.
+    print(json.dumps(value, indent=2))
+
+
+class _Interruption:
+    """Ctrl-C as a request: the first asks to stop after the batch in hand, the second stops."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def is_set(self) -> bool:
+        return self._asked
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        terminal.print_note("Finishing the batch in hand. Ctrl-C again stops at once.")
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Handle Ctrl-C, and a polite kill, inside this block."""
+        before = {
+            number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def main() -> None:
+    """Run the command line; the process ends with 0, 1 (could not be done) or 2 (wrong usage)."""
+    for stream in (sys.stdout, sys.stderr):
+        # A path that the terminal's encoding lacks is shown escaped; it must not end the command.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    debug = "--debug" in sys.argv[1:]
+    try:
+        app()
+    except ImgsearchError as error:
+        if debug:
+            raise
+        terminal.print_error(str(error))
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough (`| head`); Python would complain at exit otherwise.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        terminal.print_error(
+            f"unexpected {type(error).__name__}: {error}\n"
+            "This is a fault in imgsearch. Run `imgsearch --debug ...` to see where."
+        )
+        sys.exit(1)

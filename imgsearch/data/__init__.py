@@ -1,0 +1,1 @@
+"""What is stored: the catalog (SQLite, the only truth) and the FAISS cache made from it."""

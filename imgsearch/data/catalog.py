@@ -1,0 +1,203 @@
+"""The catalog, opened for writing: identity, models, roots, and the sessions of the other rooms."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from sqlalchemy import create_engine, delete, select, text, update
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import StaticPool
+
+from imgsearch.data.connection import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    connect_writable,
+    schema_version,
+    translate,
+    translated_errors,
+)
+from imgsearch.data.migrations import migrate
+from imgsearch.data.schema import Base, Failure, File, Meta, Model, Root
+
+GENERATION_KEY = "generation"
+LIBRARY_ID_KEY = "library_id"
+ACTIVE_MODEL_KEY = "active_model_id"
+
+
+class Catalog:
+    """The one writer's hold on ``catalog.sqlite``.
+
+    Everything runs on a single connection, so that the temporary tables of a scan outlive the
+    transactions in between. Use as a context manager.
+    """
+
+    def __init__(self, library: Path) -> None:
+        """Open the catalog in the folder `library`, creating or migrating it when needed.
+
+        Raises LibraryReadOnly, LibraryDamaged, LibraryTooNew, LibraryFull or LibraryBusy.
+        """
+        self.library = library
+        connection = connect_writable(library)
+        self._engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+        try:
+            with translated_errors(library):
+                version = schema_version(connection)
+                if version == 0:
+                    self._create()
+                elif version < SCHEMA_VERSION:
+                    migrate(connection, library, SCHEMA_VERSION)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the database file."""
+        self._engine.dispose()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Yield a session; commit at the end, roll back on any error.
+
+        Raises LibraryFull, LibraryReadOnly or LibraryBusy for what SQLite reports.
+        """
+        try:
+            with Session(self._engine) as session:
+                # The driver is in autocommit mode; IMMEDIATE takes the write lock up front, so
+                # that a read never has to be upgraded while another process writes.
+                session.execute(text("BEGIN IMMEDIATE"))
+                yield session
+                session.commit()
+        except DBAPIError as error:
+            if isinstance(error.orig, sqlite3.Error):
+                raise translate(error.orig, self.library) from error
+            raise
+
+    def _create(self) -> None:
+        with self.transaction() as session:
+            Base.metadata.create_all(session.connection())
+            session.execute(
+                insert(Meta).on_conflict_do_nothing(),
+                [
+                    {"key": LIBRARY_ID_KEY, "value": uuid.uuid4().hex},
+                    {"key": GENERATION_KEY, "value": "0"},
+                ],
+            )
+            session.execute(text(f"PRAGMA application_id={APPLICATION_ID}"))
+            session.execute(text(f"PRAGMA user_version={SCHEMA_VERSION}"))
+
+    def find_model(self, name: str, revision: str) -> int:
+        """Return the id of the model's row, or 0, which no row has."""
+        with self.transaction() as session:
+            known = session.scalar(
+                select(Model.id).where(Model.name == name, Model.revision == revision)
+            )
+            return known or 0
+
+    def register_model(self, name: str, revision: str, source: str, dimension: int) -> int:
+        """Return the id of the model's row, making it when it is new."""
+        known = self.find_model(name, revision)
+        with self.transaction() as session:
+            if known:
+                # A model folder may have moved since.
+                session.execute(update(Model).where(Model.id == known).values(source=source))
+                return known
+            model = Model(name=name, revision=revision, source=source, dimension=dimension)
+            session.add(model)
+            session.flush()
+            return model.id
+
+    def activate_model(self, model_id: int) -> None:
+        """Let queries that name no model use this one."""
+        with self.transaction() as session:
+            statement = insert(Meta).values(key=ACTIVE_MODEL_KEY, value=str(model_id))
+            session.execute(
+                statement.on_conflict_do_update(
+                    index_elements=[Meta.key], set_={"value": statement.excluded.value}
+                )
+            )
+
+    def active_model(self) -> tuple[str, str] | None:
+        """Return (name, revision) of the active model, or None in a new library."""
+        with self.transaction() as session:
+            row = session.execute(
+                select(Model.name, Model.revision)
+                .join(Meta, Meta.value == Model.id)
+                .where(Meta.key == ACTIVE_MODEL_KEY)
+            ).first()
+            return None if row is None else (row.name, row.revision)
+
+    def roots(self) -> dict[str, int]:
+        """Return every root's absolute path and id."""
+        with self.transaction() as session:
+            return {root.path: root.id for root in session.scalars(select(Root))}
+
+    def add_root(self, path: str) -> int:
+        """Return the id of the root at the absolute `path`, making it when it is new.
+
+        Roots that lie below the new one become part of it: their files keep their pictures.
+        """
+        with self.transaction() as session:
+            known = session.scalar(select(Root.id).where(Root.path == path))
+            if known is not None:
+                return known
+            root = Root(path=path, added_at=time.time())
+            session.add(root)
+            session.flush()
+            for inner in session.scalars(select(Root).where(Root.id != root.id)).all():
+                if is_below(inner.path, path):
+                    _absorb(session, root, inner)
+            return root.id
+
+    def mark_scanned(self, root_ids: list[int]) -> None:
+        """Record that these roots were scanned to the end."""
+        with self.transaction() as session:
+            session.execute(
+                update(Root).where(Root.id.in_(root_ids)).values(scanned_at=time.time())
+            )
+
+
+def bump_generation(session: Session) -> None:
+    """Note, inside the caller's transaction, that the set of searchable vectors has changed."""
+    session.execute(
+        text("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = :key"),
+        {"key": GENERATION_KEY},
+    )
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Tell whether the absolute `path` lies strictly below the absolute `folder`."""
+    return path != folder and path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _absorb(session: Session, outer: Root, inner: Root) -> None:
+    """Rewrite the files and failures of `inner` as files of `outer`, then drop `inner`."""
+    prefix = os.path.relpath(inner.path, outer.path)
+    for table in (File, Failure):
+        rows = session.execute(select(table.id, table.path).where(table.root_id == inner.id))
+        changes = [
+            {"id": row.id, "root_id": outer.id, "path": os.path.join(prefix, row.path)}
+            for row in rows
+        ]
+        if changes:
+            session.execute(update(table), changes)
+    session.execute(delete(Root).where(Root.id == inner.id))

@@ -1,0 +1,156 @@
+"""Opening ``catalog.sqlite``, and turning SQLite's complaints into errors with a way out."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from imgsearch.errors import (
+    ImgsearchError,
+    LibraryBusy,
+    LibraryDamaged,
+    LibraryError,
+    LibraryFull,
+    LibraryNotFound,
+    LibraryReadOnly,
+    LibraryTooNew,
+)
+
+CATALOG_NAME = "catalog.sqlite"
+SCHEMA_VERSION = 1
+# "imgs" in ASCII, kept in the SQLite header so that another program's database is never touched.
+APPLICATION_ID = 0x696D6773
+# How long a writer or reader waits for another process's transaction (seconds); batches are short.
+BUSY_TIMEOUT_SECONDS = 30.0
+
+
+def catalog_path(library: Path) -> Path:
+    """Return where the catalog of the library folder lies."""
+    return library / CATALOG_NAME
+
+
+def connect_writable(library: Path) -> sqlite3.Connection:
+    """Open the catalog for writing in WAL mode, creating folder and file when they are missing.
+
+    Raises LibraryReadOnly, LibraryDamaged, LibraryTooNew or LibraryFull.
+    """
+    path = catalog_path(library)
+    with translated_errors(library):
+        library.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            check_identity(connection, library)
+            connection.execute("PRAGMA journal_mode=WAL")
+            # In WAL mode NORMAL cannot corrupt the file; a power cut may cost the last commits,
+            # which the next run embeds again.
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("PRAGMA foreign_keys=ON")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def connect_read_only(library: Path) -> sqlite3.Connection:
+    """Open an existing catalog for reading; works on a read-only mount too.
+
+    Raises LibraryNotFound, LibraryDamaged or LibraryTooNew.
+    """
+    path = catalog_path(library)
+    if not path.is_file():
+        raise LibraryNotFound(
+            f"There is no library in {library} yet. Make one with: imgsearch index FOLDER"
+        )
+    uri = path.resolve().as_uri()
+    with translated_errors(library):
+        connection = sqlite3.connect(
+            f"{uri}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_SECONDS, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA schema_version")
+        except sqlite3.OperationalError:
+            connection.close()
+            # A WAL database needs a shared-memory file beside it, which cannot be made in a folder
+            # that is not writable; nobody can be writing there, so `immutable` is true.
+            if os.access(library, os.W_OK):
+                raise
+            connection = sqlite3.connect(
+                f"{uri}?mode=ro&immutable=1", uri=True, check_same_thread=False
+            )
+        try:
+            check_identity(connection, library)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def check_identity(connection: sqlite3.Connection, library: Path) -> None:
+    """Refuse a database that is not ours or was written by a newer imgsearch."""
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application_id != APPLICATION_ID and tables:
+        raise damaged(library)
+    version = schema_version(connection)
+    if version > SCHEMA_VERSION:
+        raise LibraryTooNew(
+            f"The library {library} was written by a newer imgsearch (schema {version}, this one "
+            f"knows {SCHEMA_VERSION}). Upgrade with: pip install --upgrade imgsearch-engine"
+        )
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    """Return the schema version of the open catalog; 0 when it is still empty."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def damaged(library: Path) -> LibraryDamaged:
+    """Return the error for a catalog that is not ours or not readable."""
+    return LibraryDamaged(
+        f"{catalog_path(library)} is not a readable imgsearch catalog; it was left as it is. "
+        "Restore it from a backup, or move it away and index your folders again."
+    )
+
+
+@contextmanager
+def translated_errors(library: Path) -> Iterator[None]:
+    """Raise SQLite's and the file system's errors about `library` as errors with a way out."""
+    try:
+        yield
+    except ImgsearchError:
+        raise
+    except (sqlite3.Error, OSError) as error:
+        raise translate(error, library) from error
+
+
+def translate(error: sqlite3.Error | OSError, library: Path) -> LibraryError:
+    """Return the user-facing error for what SQLite or the file system said about `library`."""
+    text = str(error).lower()
+    if isinstance(error, PermissionError) or "readonly" in text or "read-only" in text:
+        return LibraryReadOnly(
+            f"The library {library} cannot be written. Give another folder with --library, or "
+            "change its permissions."
+        )
+    if "full" in text or "no space" in text or "quota" in text:
+        return LibraryFull(
+            f"The disk that holds the library {library} is full. What was committed is safe; free "
+            "some space and run the same command again."
+        )
+    if "locked" in text or "busy" in text:
+        return LibraryBusy(
+            f"Another process has been writing the library {library} for "
+            f"{BUSY_TIMEOUT_SECONDS:.0f} seconds. Try again when it is done."
+        )
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return LibraryError(f"The library {library} is not a folder. Give one with --library.")
+    if isinstance(error, sqlite3.DatabaseError) and (
+        "not a database" in text or "malformed" in text or "no such table" in text
+    ):
+        return damaged(library)
+    return LibraryError(f"The library {library} cannot be used: {error}.")

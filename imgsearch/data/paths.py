@@ -1,0 +1,23 @@
+"""File names as they are stored: text where they are text, raw bytes where they are not.
+
+On Linux a file name is any bytes. Python shows the ones that are not UTF-8 with lone surrogates,
+which SQLite refuses as text; those names are stored as a BLOB of the original bytes.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+def to_stored(path: str) -> str | bytes:
+    """Return `path` as SQLite can hold it."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path
+
+
+def from_stored(value: str | bytes) -> str:
+    """Undo `to_stored`: return the name that the `os` functions accept."""
+    return os.fsdecode(value) if isinstance(value, bytes) else value

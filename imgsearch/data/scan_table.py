@@ -1,0 +1,261 @@
+"""A scan compared with the catalog, by SQL, in temporary tables.
+
+The paths of a library of a million files never sit in Python's memory: the scan is streamed into a
+temporary table, and what is new, changed or gone comes out of joins.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Integer,
+    MetaData,
+    Select,
+    Table,
+    and_,
+    exists,
+    func,
+    or_,
+    select,
+)
+from sqlalchemy import text as sql
+from sqlalchemy.orm import aliased
+
+from imgsearch.data.catalog import Catalog
+from imgsearch.data.records import FileStat
+from imgsearch.data.schema import Embedding, Failure, File, PathText, Picture
+
+_PAGE = 1000
+
+_scanned = Table(
+    "scanned",
+    MetaData(),
+    Column("id", Integer, primary_key=True),
+    Column("root_id", Integer),
+    Column("path", PathText),
+    Column("size", Integer),
+    Column("mtime_ns", Integer),
+    Column("sniff", Integer),
+    prefixes=["TEMPORARY"],
+)
+
+
+class Change(Enum):
+    """Why a scanned file needs work."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    # The file is as it was; its picture has no vector of the model in use yet.
+    UNEMBEDDED = "unembedded"
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedFile:
+    """A file met by the scan. `sniff`: only its content can tell whether it is an image."""
+
+    file: FileStat
+    sniff: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PendingFile:
+    """A file that needs work.
+
+    `size_known`: a picture of just this many bytes is embedded, so that it may be the same one.
+    `picture_id` is the picture that the path showed before, if it is not new.
+    """
+
+    file: FileStat
+    change: Change
+    sniff: bool
+    size_known: bool
+    picture_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GoneFile:
+    """A file of the catalog that the scan did not meet."""
+
+    file_id: int
+    picture_id: int
+    root_id: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What was scanned: everything below `prefix` of a root ("" for the whole root)."""
+
+    root_id: int
+    prefix: str = ""
+
+    def covers(self, root_id: int, path: str) -> bool:
+        """Tell whether the file lies inside this scope."""
+        inside = not self.prefix or path.startswith(self.prefix + os.sep)
+        return root_id == self.root_id and inside
+
+
+class ScanTable:
+    """The files met by one scan. Lives as long as the catalog's connection."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        with catalog.transaction() as session:
+            connection = session.connection()
+            connection.execute(sql("DROP TABLE IF EXISTS temp.scanned"))
+            _scanned.create(connection)
+            connection.execute(
+                sql("CREATE UNIQUE INDEX temp.scanned_path ON scanned (root_id, path)")
+            )
+
+    def add(self, files: Iterable[ScannedFile]) -> None:
+        """Take in the scan, in pages, without holding it in memory."""
+        stream = iter(files)
+        while page := list(islice(stream, _PAGE * 10)):
+            rows = [
+                {
+                    "root_id": item.file.root_id,
+                    "path": item.file.path,
+                    "size": item.file.size,
+                    "mtime_ns": item.file.mtime_ns,
+                    "sniff": int(item.sniff),
+                }
+                for item in page
+            ]
+            with self._catalog.transaction() as session:
+                # Two overlapping paths on the command line meet the same file twice.
+                session.execute(_scanned.insert().prefix_with("OR IGNORE"), rows)
+
+    def count(self) -> int:
+        """Return how many files the scan met."""
+        with self._catalog.transaction() as session:
+            return session.execute(select(func.count()).select_from(_scanned)).scalar_one()
+
+    def holds_files(self, root_id: int) -> bool:
+        """Tell whether the catalog has files of this root."""
+        with self._catalog.transaction() as session:
+            found = session.scalar(select(File.id).where(File.root_id == root_id).limit(1))
+            return found is not None
+
+    def count_pending(self, model_id: int) -> int:
+        """Return how many scanned files need work."""
+        statement = select(func.count()).select_from(_pending(model_id).subquery())
+        with self._catalog.transaction() as session:
+            return session.execute(statement).scalar_one()
+
+    def count_known_failures(self) -> int:
+        """Return how many scanned files failed before and have not changed since."""
+        statement = select(func.count()).select_from(_scanned).join(Failure, _same(Failure))
+        with self._catalog.transaction() as session:
+            return session.execute(statement).scalar_one()
+
+    def pending(self, model_id: int) -> Iterator[PendingFile]:
+        """Yield the files that need work, in the order of the scan, a page at a time."""
+        last = 0
+        while True:
+            statement = _pending(model_id).where(_scanned.c.id > last)
+            with self._catalog.transaction() as session:
+                page = session.execute(statement.order_by(_scanned.c.id).limit(_PAGE)).all()
+            if not page:
+                return
+            for row in page:
+                change = Change.NEW
+                if row.file_id is not None:
+                    change = Change.UNEMBEDDED if row.same else Change.CHANGED
+                yield PendingFile(
+                    file=FileStat(row.root_id, row.path, row.size, row.mtime_ns),
+                    change=change,
+                    sniff=bool(row.sniff),
+                    size_known=bool(row.size_known),
+                    picture_id=row.picture_id,
+                )
+            last = page[-1].id
+
+    def gone(self, scopes: list[Scope], unreadable: list[Scope]) -> list[GoneFile]:
+        """Return the catalog's files inside `scopes` that the scan did not meet.
+
+        What lies below an `unreadable` folder was not looked for, and is not gone.
+        """
+        roots = {scope.root_id for scope in scopes}
+        met = and_(_scanned.c.root_id == File.root_id, _scanned.c.path == File.path)
+        statement = (
+            select(File.id, File.picture_id, File.root_id, File.path)
+            .outerjoin(_scanned, met)
+            .where(File.root_id.in_(roots), _scanned.c.id.is_(None))
+        )
+        with self._catalog.transaction() as session:
+            rows = session.execute(statement).all()
+        return [
+            GoneFile(*row)
+            for row in rows
+            if any(scope.covers(row.root_id, row.path) for scope in scopes)
+            and not any(scope.covers(row.root_id, row.path) for scope in unreadable)
+        ]
+
+    def forget_gone_failures(self, scopes: list[Scope], unreadable: list[Scope]) -> None:
+        """Drop the failures of files that are no longer there."""
+        roots = {scope.root_id for scope in scopes}
+        met = and_(_scanned.c.root_id == Failure.root_id, _scanned.c.path == Failure.path)
+        statement = (
+            select(Failure)
+            .outerjoin(_scanned, met)
+            .where(Failure.root_id.in_(roots), _scanned.c.id.is_(None))
+        )
+        with self._catalog.transaction() as session:
+            for failure in session.scalars(statement).all():
+                inside = any(scope.covers(failure.root_id, failure.path) for scope in scopes)
+                hidden = any(scope.covers(failure.root_id, failure.path) for scope in unreadable)
+                if inside and not hidden:
+                    session.delete(failure)
+
+
+def gone_by_picture(gone: Iterable[GoneFile]) -> Counter[int]:
+    """Count the lost paths of each picture: a new path that shows one of them is a move."""
+    return Counter(item.picture_id for item in gone)
+
+
+def _same(table: type[File] | type[Failure]) -> ColumnElement[bool]:
+    return and_(
+        table.root_id == _scanned.c.root_id,
+        table.path == _scanned.c.path,
+        table.size == _scanned.c.size,
+        table.mtime_ns == _scanned.c.mtime_ns,
+    )
+
+
+def _pending(model_id: int) -> Select[Any]:
+    """Select the scanned files that are new, changed, or without a vector of the model."""
+    same = and_(File.size == _scanned.c.size, File.mtime_ns == _scanned.c.mtime_ns)
+    embedded = aliased(Embedding)
+    failed_before = exists().where(_same(Failure))
+    size_known = (
+        select(Picture.id)
+        .join(Embedding, and_(Embedding.picture_id == Picture.id, Embedding.model_id == model_id))
+        .where(Picture.byte_size == _scanned.c.size)
+        .exists()
+    )
+    return (
+        select(
+            _scanned,
+            File.id.label("file_id"),
+            File.picture_id,
+            same.label("same"),
+            size_known.label("size_known"),
+        )
+        .outerjoin(File, and_(File.root_id == _scanned.c.root_id, File.path == _scanned.c.path))
+        .outerjoin(
+            embedded,
+            and_(embedded.picture_id == File.picture_id, embedded.model_id == model_id),
+        )
+        .where(~failed_before)
+        .where(or_(File.id.is_(None), ~same, embedded.picture_id.is_(None)))
+    )

@@ -1,0 +1,71 @@
+"""What a library holds, in numbers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from imgsearch.data.connection import catalog_path
+from imgsearch.data.paths import from_stored
+from imgsearch.data.reader import CatalogReader
+from imgsearch.data.records import FailedFile, LibraryStatus, ModelStatus, RootStatus
+from imgsearch.data.vector_cache import FOLDER_NAME
+
+
+def read_status(reader: CatalogReader) -> LibraryStatus:
+    """Count what the library holds. Raises a LibraryError if the catalog cannot be read."""
+    if reader.is_uninitialised():
+        return LibraryStatus(str(reader.library), (), 0, 0, 0, (), 0, 0)
+    rows = reader.rows(
+        "SELECT r.path, (SELECT count(*) FROM file f WHERE f.root_id = r.id),"
+        " (SELECT count(*) FROM failure x WHERE x.root_id = r.id) FROM root r ORDER BY r.path"
+    )
+    roots = []
+    for stored, files, failed in rows:
+        path = from_stored(stored)
+        roots.append(RootStatus(path, files, failed, present=os.path.isdir(path)))
+    active = reader.active_model()
+    counts = dict(reader.rows("SELECT model_id, count(*) FROM embedding GROUP BY model_id"))
+    models = tuple(
+        ModelStatus(
+            model.name, model.revision, model.dimension, counts.get(model.id, 0), model == active
+        )
+        for model in reader.models()
+    )
+    [(pictures,)] = reader.rows("SELECT count(*) FROM picture WHERE orphaned_at IS NULL")
+    catalog = catalog_path(reader.library)
+    catalog_bytes = sum(
+        _size(catalog.with_name(catalog.name + end)) for end in ("", "-wal", "-shm")
+    )
+    cache = reader.library / FOLDER_NAME
+    return LibraryStatus(
+        library=str(reader.library),
+        roots=tuple(roots),
+        pictures=pictures,
+        files=sum(root.files for root in roots),
+        failed=sum(root.failed for root in roots),
+        models=models,
+        catalog_bytes=catalog_bytes,
+        cache_bytes=sum(_size(path) for path in cache.glob("*")),
+    )
+
+
+def read_failures(reader: CatalogReader) -> list[FailedFile]:
+    """Return every file that could not be read, with its reason, by path."""
+    if reader.is_uninitialised():
+        return []
+    rows = reader.rows(
+        "SELECT r.path, x.path, x.reason FROM failure x JOIN root r ON r.id = x.root_id"
+    )
+    failures = [
+        FailedFile(os.path.join(from_stored(root), from_stored(path)), reason)
+        for root, path, reason in rows
+    ]
+    return sorted(failures, key=lambda failure: failure.path)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

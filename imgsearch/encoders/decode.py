@@ -1,0 +1,186 @@
+"""From the bytes of an image file to an upright RGB picture, within limits.
+
+Only formats whose decoders are part of Pillow or pillow-heif are opened; those that run other
+programs (EPS) or are no pictures (PDF, SVG) are not.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from imgsearch.encoders.base import Preprocessing
+from imgsearch.encoders.preprocess import draft_size
+from imgsearch.errors import ImageUnreadable
+from imgsearch.settings import DecodeLimits
+
+FORMATS = (
+    "AVIF BMP DIB GIF HEIF ICO ICNS JPEG JPEG2000 MPO PCX PNG PPM PSD SGI TGA TIFF WEBP"
+).split()
+_ORIENTATION_TAG = 0x0112
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow's plugins raise on damaged input, beyond OSError: observed on fuzzed files.
+_DECODER_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    SyntaxError,
+    OverflowError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A decoded picture: `rgb` stands upright; `width` and `height` are those of the full picture.
+
+    With a reduced decode `rgb` is smaller than that. `exif` may be empty.
+    """
+
+    rgb: Image.Image
+    width: int
+    height: int
+    format: str
+    orientation: int
+    exif: Image.Exif
+
+
+def decode(data: bytes, limits: DecodeLimits, reduce_for: Preprocessing | None = None) -> Photo:
+    """Decode the bytes of an image file.
+
+    With `reduce_for`, a JPEG is decoded at a fraction of its size as far as that preprocessing
+    allows. Raises ImageUnreadable with a reason that makes sense to the photo's owner.
+    """
+    _register_heif()
+    if not data:
+        raise ImageUnreadable("the file is empty")
+    with warnings.catch_warnings():
+        # Pillow warns about odd but readable files; the limits below are the ones that count.
+        warnings.simplefilter("ignore")
+        try:
+            return _decode(data, limits, reduce_for)
+        except UnidentifiedImageError as error:
+            raise ImageUnreadable("not an image in a supported format, or damaged") from error
+        except Image.DecompressionBombError as error:
+            raise _too_large(limits) from error
+        except MemoryError as error:
+            raise ImageUnreadable("decoding needs more memory than is allowed") from error
+        except _DECODER_ERRORS as error:
+            raise ImageUnreadable(f"damaged: {error or type(error).__name__}") from error
+
+
+def _decode(data: bytes, limits: DecodeLimits, reduce_for: Preprocessing | None) -> Photo:
+    # Pillow raises at twice this number, inside plugins too (frames of icons and animations).
+    Image.MAX_IMAGE_PIXELS = limits.max_pixels // 2
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise _too_large(limits, width, height)
+    if width < 1 or height < 1:
+        raise ImageUnreadable("the picture has no pixels")
+    exif = _exif(image)
+    orientation = _orientation(image, exif)
+    if reduce_for is not None and image.format in ("JPEG", "MPO"):
+        image.draft(None, draft_size(reduce_for))
+    image.load()
+    rgb = to_rgb(image)
+    if orientation in _TRANSPOSE:
+        rgb = rgb.transpose(_TRANSPOSE[orientation])
+    if orientation >= 5:
+        width, height = height, width
+    return Photo(rgb, width, height, image.format or "unknown", orientation, exif)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return the picture as 8-bit RGB: transparency on white, 16 bits and floats scaled to 8."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion clips at 255 instead of scaling.
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        return _scaled_to_bytes(image).convert("RGB")
+    if image.mode == "LAB":
+        return _lab_to_rgb(image)
+    if image.has_transparency_data:
+        layered = image.convert("RGBA")
+        white = Image.new("RGBA", layered.size, "white")
+        return Image.alpha_composite(white, layered).convert("RGB")
+    return image.convert("RGB")
+
+
+def _scaled_to_bytes(image: Image.Image) -> Image.Image:
+    """Map integers of up to 16 bits, or floats in 0..1 or 0..255, to 8-bit grey."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
+    peak = values.max(initial=0.0)
+    if image.mode == "F" and peak <= 1.0:
+        values = values * 255.0
+    elif peak > 255.0:
+        values = values * (255.0 / max(peak, 65_535.0))
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+
+
+def _lab_to_rgb(image: Image.Image) -> Image.Image:
+    transform = ImageCms.buildTransform(
+        ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
+    )
+    converted = ImageCms.applyTransform(image, transform)
+    if converted is None:
+        raise ImageUnreadable("its LAB colours cannot be converted")
+    return converted
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+    try:
+        return image.getexif()
+    except _DECODER_ERRORS:
+        # Broken facts are no reason to refuse a picture whose pixels are fine.
+        return Image.Exif()
+
+
+def _orientation(image: Image.Image, exif: Image.Exif) -> int:
+    if image.format == "HEIF":
+        # libheif has turned the pixels already; pillow-heif resets the tag, other writers may not.
+        return 1
+    try:
+        value = exif.get(_ORIENTATION_TAG, 1)
+    except _DECODER_ERRORS:
+        return 1
+    return value if isinstance(value, int) and value in _TRANSPOSE else 1
+
+
+def _too_large(
+    limits: DecodeLimits, width: int | None = None, height: int | None = None
+) -> ImageUnreadable:
+    what = f"{width} x {height} pixels" if width else "the picture"
+    return ImageUnreadable(
+        f"too large: {what}; the limit is {limits.max_pixels // 1_000_000} megapixels"
+    )
+
+
+@cache
+def _register_heif() -> None:
+    import pillow_heif
+
+    # One decoding thread: the pipeline runs a process per core already.
+    pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)

@@ -1,0 +1,1 @@
+"""The batch pipeline: scan, decode, embed, store."""

@@ -1,0 +1,116 @@
+"""What a picture says about itself in EXIF: when, with what, where."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from PIL import ExifTags, Image
+
+from imgsearch.data.records import PictureFacts
+from imgsearch.encoders.decode import Photo
+
+_MAX_TEXT = 128
+# Whatever a hostile EXIF block makes Pillow raise; facts are then simply absent.
+_EXIF_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    OSError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+
+
+def read_facts(photo: Photo) -> PictureFacts:
+    """Return the facts of a decoded photo; what is missing or makes no sense is None."""
+    base: Mapping[int, Any] = photo.exif
+    detail = _block(photo.exif, ExifTags.IFD.Exif)
+    place = _block(photo.exif, ExifTags.IFD.GPSInfo)
+    latitude, longitude = _coordinates(place)
+    return PictureFacts(
+        width=photo.width,
+        height=photo.height,
+        format=photo.format,
+        orientation=photo.orientation,
+        taken_at=_moment(
+            _get(detail, ExifTags.Base.DateTimeOriginal)
+            or _get(detail, ExifTags.Base.DateTimeDigitized)
+            or _get(base, ExifTags.Base.DateTime)
+        ),
+        camera=_camera(
+            _text(_get(base, ExifTags.Base.Make)), _text(_get(base, ExifTags.Base.Model))
+        ),
+        lens=_text(_get(detail, ExifTags.Base.LensModel)),
+        latitude=latitude,
+        longitude=longitude,
+    )
+
+
+def _block(exif: Image.Exif, which: ExifTags.IFD) -> Mapping[int, Any]:
+    try:
+        return exif.get_ifd(which)
+    except _EXIF_ERRORS:
+        return {}
+
+
+def _get(block: Mapping[int, Any], tag: int) -> Any:
+    try:
+        return block.get(tag)
+    except _EXIF_ERRORS:
+        return None
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", errors="replace")
+    if not isinstance(value, str):
+        return None
+    # Lone surrogates cannot be stored, control characters must not reach a terminal.
+    printable = "".join(c for c in value.partition("\0")[0] if c.isprintable())
+    return printable.strip()[:_MAX_TEXT] or None
+
+
+def _camera(make: str | None, model: str | None) -> str | None:
+    """Join maker and model; many cameras repeat the maker's name in the model."""
+    if make and model and not model.lower().startswith(make.split()[0].lower()):
+        return f"{make} {model}"
+    return model or make
+
+
+def _moment(value: Any) -> str | None:
+    """Turn EXIF's ``YYYY:MM:DD HH:MM:SS`` into ISO 8601; cameras without a clock write zeros."""
+    text = _text(value)
+    match = re.match(r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d):(\d\d)(?::(\d\d))?", text or "")
+    if match is None:
+        return None
+    try:
+        return datetime(*(int(part or 0) for part in match.groups())).isoformat()  # type: ignore[arg-type]
+    except ValueError:
+        return None
+
+
+def _coordinates(place: Mapping[int, Any]) -> tuple[float | None, float | None]:
+    latitude = _degrees(_get(place, ExifTags.GPS.GPSLatitude), limit=90)
+    longitude = _degrees(_get(place, ExifTags.GPS.GPSLongitude), limit=180)
+    if latitude is None or longitude is None:
+        return None, None
+    south = _text(_get(place, ExifTags.GPS.GPSLatitudeRef)) == "S"
+    west = _text(_get(place, ExifTags.GPS.GPSLongitudeRef)) == "W"
+    return (-latitude if south else latitude), (-longitude if west else longitude)
+
+
+def _degrees(value: Any, limit: float) -> float | None:
+    """Turn EXIF's (degrees, minutes, seconds) into decimal degrees."""
+    try:
+        degrees, minutes, seconds = (float(part) for part in value)
+    except _EXIF_ERRORS:
+        return None
+    total = degrees + minutes / 60 + seconds / 3600
+    return total if math.isfinite(total) and 0 <= total <= limit else None

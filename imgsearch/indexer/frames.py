@@ -1,0 +1,51 @@
+"""The messages between the indexer and its decoding processes: a JSON header and raw bytes.
+
+Not pickle: a decoding process handles hostile files, and whoever takes it over must not be able to
+run code in the indexer through what it answers.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any, BinaryIO
+
+_LENGTHS = struct.Struct(">II")
+# A header is a path and a few numbers, a body one picture's pixels; anything larger is no answer.
+_MAX_HEADER = 1 << 20
+_MAX_BODY = 1 << 26
+
+
+class FrameError(Exception):
+    """The other side closed the pipe or sent what is no frame."""
+
+
+def write_frame(stream: BinaryIO, header: dict[str, Any], body: bytes = b"") -> None:
+    """Write one message and flush it."""
+    # ASCII-only JSON escapes the lone surrogates of file names that are not UTF-8.
+    text = json.dumps(header).encode("ascii")
+    stream.write(_LENGTHS.pack(len(text), len(body)))
+    stream.write(text)
+    stream.write(body)
+    stream.flush()
+
+
+def read_frame(stream: BinaryIO) -> tuple[dict[str, Any], bytes]:
+    """Read one message. Raises FrameError."""
+    header_length, body_length = _LENGTHS.unpack(_read_exactly(stream, _LENGTHS.size))
+    if header_length > _MAX_HEADER or body_length > _MAX_BODY:
+        raise FrameError("a message is too long")
+    try:
+        header = json.loads(_read_exactly(stream, header_length))
+    except ValueError as error:
+        raise FrameError("a header is not JSON") from error
+    if not isinstance(header, dict):
+        raise FrameError("a header is not an object")
+    return header, _read_exactly(stream, body_length)
+
+
+def _read_exactly(stream: BinaryIO, length: int) -> bytes:
+    data = stream.read(length)
+    if len(data) != length:
+        raise FrameError("the stream ended")
+    return data

@@ -1,0 +1,238 @@
+"""Decode, embed and store, overlapping: what makes an index out of a list of files.
+
+Decoding runs in other processes, the encoder in a background thread (its computation releases the
+interpreter), storing in the caller's thread. The queue between them is bounded, so memory stays
+flat however large the library is.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from imgsearch.data.photo_store import PhotoStore
+from imgsearch.data.records import FailedFile, FileStat, NewPhoto
+from imgsearch.data.scan_table import Change, PendingFile
+from imgsearch.encoders import Encoder
+from imgsearch.indexer.content import hash_file, sniff
+from imgsearch.indexer.decode_pool import Decoded, DecodePool, Failed, Request
+from imgsearch.indexer.report import IndexReport, Progress, ProgressCallback
+from imgsearch.settings import IndexSettings
+
+# Files looked at together before any of them is decoded, to find those whose content is known.
+_RECOGNISE_PAGE = 200
+# A batch that is not full is embedded after this many seconds all the same.
+_BATCH_AGE_SECONDS = 1.0
+_FIRST_BATCH = 4
+_PROGRESS_SECONDS = 0.1
+
+_Key = tuple[int, str]
+
+
+class Pipeline:
+    """One run over the files that need work. Adds what it does to `report`."""
+
+    def __init__(
+        self,
+        store: PhotoStore,
+        encoder: Encoder,
+        root_paths: dict[int, str],
+        lost: Counter[int],
+        report: IndexReport,
+        settings: IndexSettings,
+    ) -> None:
+        """`lost` counts, for each picture, the paths that this run found gone."""
+        self._store = store
+        self._encoder = encoder
+        self._root_paths = root_paths
+        self._lost = lost
+        self._report = report
+        self._settings = settings
+        self._under_way: dict[_Key, PendingFile] = {}
+        self._decoded: list[Decoded] = []
+        self._oldest = 0.0
+        self._batch_size = min(_FIRST_BATCH, settings.batch_size)
+        self._embedding: Future[tuple[list[Decoded], npt.NDArray[np.float32], float]] | None = None
+        self._done = 0
+
+    def run(
+        self,
+        pending: Iterator[PendingFile],
+        total: int,
+        progress: ProgressCallback,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        """Work through `pending`. When `should_stop` turns true, finish the batch in hand."""
+        settings = self._settings
+        preprocessing = self._encoder.description.preprocessing
+        started, shown = time.monotonic(), 0.0
+        with (
+            ThreadPoolExecutor(1, thread_name_prefix="imgsearch-embed") as background,
+            DecodePool(preprocessing, settings.limits, settings.worker_count()) as pool,
+        ):
+            ahead = settings.batches_ahead * settings.batch_size
+            for outcome in pool.outcomes(self._requests(pending, should_stop), ahead):
+                if isinstance(outcome, Decoded):
+                    self._oldest = self._oldest if self._decoded else time.monotonic()
+                    self._decoded.append(outcome)
+                elif isinstance(outcome, Failed):
+                    self._fail(outcome)
+                elif outcome is not None:
+                    self._under_way.pop(_key(outcome.file))
+                    self._done += 1
+                self._advance(background)
+                now = time.monotonic()
+                if now - shown >= _PROGRESS_SECONDS:
+                    shown = now
+                    progress(Progress(self._done, total, self._report.failed, now - started))
+                if should_stop():
+                    self._report.interrupted = True
+                    break
+            self._finish_embedding()
+            self._embed(background)
+            self._finish_embedding()
+        progress(Progress(self._done, total, self._report.failed, time.monotonic() - started))
+
+    def _requests(
+        self, pending: Iterator[PendingFile], should_stop: Callable[[], bool]
+    ) -> Iterator[Request]:
+        """Yield the files that must be decoded; those whose content is known are linked at once."""
+        while page := list(islice(pending, _RECOGNISE_PAGE)):
+            if should_stop():
+                self._report.interrupted = True
+                return
+            for item in self._unrecognised(page):
+                path = self._full_path(item.file)
+                if item.sniff and not sniff(path):
+                    self._done += 1
+                    continue
+                self._under_way[_key(item.file)] = item
+                yield Request(item.file, path)
+
+    def _unrecognised(self, page: list[PendingFile]) -> list[PendingFile]:
+        """Link the files of `page` whose content is embedded already; return the others."""
+        hashed: dict[_Key, tuple[bytes, FileStat]] = {}
+        for item in page:
+            found = hash_file(self._full_path(item.file)) if item.size_known else None
+            if found is not None:
+                content_hash, facts = found
+                stat = FileStat(item.file.root_id, item.file.path, facts.st_size, facts.st_mtime_ns)
+                hashed[_key(item.file)] = content_hash, stat
+        if not hashed:
+            return page
+        known = self._store.known_pictures(content_hash for content_hash, _ in hashed.values())
+        links: list[tuple[PendingFile, FileStat, int]] = []
+        rest: list[PendingFile] = []
+        for item in page:
+            content_hash, stat = hashed.get(_key(item.file), (b"", item.file))
+            if content_hash in known:
+                links.append((item, stat, known[content_hash]))
+            else:
+                rest.append(item)
+        self._link(links)
+        return rest
+
+    def _full_path(self, file: FileStat) -> str:
+        return os.path.join(self._root_paths[file.root_id], file.path)
+
+    def _fail(self, outcome: Failed) -> None:
+        self._under_way.pop(_key(outcome.file))
+        self._store.record_failures([(outcome.file, outcome.reason)])
+        self._report.failed += 1
+        path = self._full_path(outcome.file)
+        self._report.failures.append(FailedFile(path, outcome.reason))
+        self._done += 1
+
+    def _advance(self, background: ThreadPoolExecutor) -> None:
+        """Store what is embedded, and hand the next batch over when it is full or old enough."""
+        if self._embedding is not None and self._embedding.done():
+            self._finish_embedding()
+        full = len(self._decoded) >= self._batch_size
+        old = bool(self._decoded) and time.monotonic() - self._oldest > _BATCH_AGE_SECONDS
+        if full:
+            self._finish_embedding()
+        if (full or old) and self._embedding is None:
+            self._embed(background)
+
+    def _embed(self, background: ThreadPoolExecutor) -> None:
+        batch, self._decoded = self._decoded, []
+        known = self._store.known_pictures(photo.content_hash for photo in batch)
+        copies = [photo for photo in batch if photo.content_hash in known]
+        self._link(
+            [
+                (self._under_way.pop(_key(photo.file)), photo.file, known[photo.content_hash])
+                for photo in copies
+            ]
+        )
+        fresh = [photo for photo in batch if photo.content_hash not in known]
+        if fresh:
+            self._embedding = background.submit(self._encode, fresh)
+
+    def _encode(self, batch: list[Decoded]) -> tuple[list[Decoded], npt.NDArray[np.float32], float]:
+        """Return the batch with its vectors, float32 [n, d], and the seconds they took."""
+        started = time.monotonic()
+        unique = {photo.content_hash: photo.pixels for photo in batch}
+        rows = self._encoder.encode_images(np.stack(list(unique.values())))
+        position = {content_hash: row for row, content_hash in enumerate(unique)}
+        vectors = rows[[position[photo.content_hash] for photo in batch]]
+        return batch, vectors, time.monotonic() - started
+
+    def _finish_embedding(self) -> None:
+        """Wait for the batch being embedded, if any, and store it."""
+        if self._embedding is None:
+            return
+        batch, vectors, seconds = self._embedding.result()
+        self._embedding = None
+        self._adapt_batch_size(seconds)
+        stored = vectors.astype("<f2")
+        photos = [
+            NewPhoto(photo.file, photo.content_hash, photo.facts, row.tobytes())
+            for photo, row in zip(batch, stored, strict=True)
+        ]
+        self._store.store(photos)
+        self._report.embedded += len({photo.content_hash for photo in batch})
+        for photo in batch:
+            item = self._under_way.pop(_key(photo.file))
+            self._count(item, copy_of=None, was_orphan=False)
+
+    def _adapt_batch_size(self, seconds: float) -> None:
+        """Keep batches short enough for regular commits, and otherwise as large as allowed."""
+        if seconds > self._settings.commit_seconds / 2:
+            self._batch_size = max(1, self._batch_size // 2)
+        elif seconds < self._settings.commit_seconds / 4:
+            self._batch_size = min(self._settings.batch_size, self._batch_size * 2)
+
+    def _link(self, links: list[tuple[PendingFile, FileStat, int]]) -> None:
+        """Let files show pictures that are in the catalog, and count what that means."""
+        orphans = self._store.orphaned(picture_id for _, _, picture_id in links)
+        self._store.link([(file, picture_id) for _, file, picture_id in links])
+        for item, _, picture_id in links:
+            self._count(item, copy_of=picture_id, was_orphan=picture_id in orphans)
+
+    def _count(self, item: PendingFile, copy_of: int | None, was_orphan: bool) -> None:
+        self._done += 1
+        report = self._report
+        if item.change is Change.UNEMBEDDED or (copy_of is not None and copy_of == item.picture_id):
+            report.unchanged += 1
+        elif item.change is Change.CHANGED:
+            report.changed += 1
+        elif copy_of is not None and self._lost[copy_of] > 0:
+            # The path that showed this picture is gone, and this one has come: one file moved.
+            self._lost[copy_of] -= 1
+            report.removed -= 1
+            report.moved += 1
+        elif was_orphan:
+            report.moved += 1
+        else:
+            report.added += 1
+
+
+def _key(file: FileStat) -> _Key:
+    return file.root_id, file.path

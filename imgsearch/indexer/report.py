@@ -1,0 +1,62 @@
+"""What a run of the indexer did, or would do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from imgsearch.data.records import FailedFile
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is: files done and to do, and seconds since the work on them began."""
+
+    done: int
+    total: int
+    failed: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Files per second."""
+        return self.done / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """Estimated seconds until the end, or None while that cannot be told."""
+        return (self.total - self.done) / self.rate if self.rate > 0 else None
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+@dataclass
+class IndexReport:
+    """The summary of one run; every scanned file is counted in just one of the first six.
+
+    `embedded` counts the vectors that were computed, `links_skipped` the symbolic links that were
+    not followed, `seconds` is wall time. `interrupted`: the run was asked to stop and a further one
+    goes on from there. `kept_roots`: folders that were found empty and therefore left as they were.
+    """
+
+    model: str
+    added: int = 0
+    unchanged: int = 0
+    moved: int = 0
+    changed: int = 0
+    removed: int = 0
+    failed: int = 0
+    embedded: int = 0
+    links_skipped: int = 0
+    seconds: float = 0.0
+    dry_run: bool = False
+    interrupted: bool = False
+    failures: list[FailedFile] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    kept_roots: list[str] = field(default_factory=list)
+
+    @property
+    def photos_per_second(self) -> float:
+        """Photos embedded per second of wall time."""
+        return self.embedded / self.seconds if self.seconds > 0 else 0.0

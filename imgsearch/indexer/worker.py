@@ -1,0 +1,88 @@
+"""A decoding process: reads files, decodes them, answers with pixels and facts.
+
+Run as ``python -m imgsearch.indexer.worker`` by `decode_pool`. Whatever a hostile file does to a
+native decoder (crash, endless loop, endless memory) ends here and costs that one file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sys
+from dataclasses import asdict
+from typing import Any, BinaryIO
+
+from imgsearch.encoders.base import Preprocessing, Resize
+from imgsearch.encoders.decode import decode
+from imgsearch.encoders.preprocess import to_pixels
+from imgsearch.errors import ImageUnreadable
+from imgsearch.indexer.content import FileGone, read_stable
+from imgsearch.indexer.facts import read_facts
+from imgsearch.indexer.frames import FrameError, read_frame, write_frame
+from imgsearch.settings import DecodeLimits
+
+
+def main() -> None:
+    """Answer requests from standard input until it is closed."""
+    # Ctrl-C goes to the whole terminal group; the indexer decides when its workers end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    source, sink = sys.stdin.buffer, _private_stdout()
+    try:
+        config, _ = read_frame(source)
+        limits = DecodeLimits(**config["limits"])
+        preprocessing = Preprocessing(
+            size=config["size"], resize=Resize(config["resize"]), resample=config["resample"]
+        )
+        _limit_memory(limits.memory_bytes)
+        write_frame(sink, {"ready": True})
+        while True:
+            request, _ = read_frame(source)
+            header, body = _answer(request, preprocessing, limits)
+            write_frame(sink, header, body)
+    except (FrameError, BrokenPipeError):
+        return  # The indexer has finished or died.
+
+
+def _private_stdout() -> BinaryIO:
+    """Return standard output under another number, so that no library's print gets into it."""
+    sink = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    return sink
+
+
+def _limit_memory(limit: int) -> None:
+    if sys.platform == "linux":
+        import resource
+
+        # RLIMIT_DATA counts what a decoder allocates; RLIMIT_AS would also count mapped libraries.
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _answer(
+    request: dict[str, Any], preprocessing: Preprocessing, limits: DecodeLimits
+) -> tuple[dict[str, Any], bytes]:
+    try:
+        data, facts = read_stable(request["path"], limits)
+        photo = decode(data, limits, reduce_for=preprocessing)
+        pixels = to_pixels(photo.rgb, preprocessing)
+    except FileGone:
+        return {"kind": "gone"}, b""
+    except ImageUnreadable as error:
+        return {"kind": "failed", "reason": str(error)}, b""
+    except MemoryError:
+        return {"kind": "failed", "reason": "decoding needs more memory than is allowed"}, b""
+    header = {
+        "kind": "photo",
+        "size": facts.st_size,
+        "mtime_ns": facts.st_mtime_ns,
+        "hash": hashlib.sha256(data).hexdigest(),
+        "facts": asdict(read_facts(photo)),
+    }
+    return header, pixels.tobytes()
+
+
+if __name__ == "__main__":
+    main()

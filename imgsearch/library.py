@@ -1,0 +1,184 @@
+"""The public face: a library of photos that can be indexed and searched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from imgsearch.encoders import STARTER, Encoder, load_encoder
+from imgsearch.settings import IndexSettings, default_library_path
+
+if TYPE_CHECKING:
+    from imgsearch.data.records import FailedFile, LibraryStatus, ModelStatus
+    from imgsearch.indexer.report import IndexReport, Progress
+    from imgsearch.search.engine import QueryEngine
+    from imgsearch.search.results import SearchResults
+
+
+class Library:
+    """A folder with a catalog, an index and nothing of the photos themselves.
+
+        library = Library.open()
+        library.index(["~/Pictures"])
+        for hit in library.search("a cup of coffee"):
+            print(hit.score, hit.path)
+
+    Encoder and index stay loaded between searches. Not for use from several threads at once.
+    """
+
+    # The rooms are imported inside the methods, because a cold query has no time for what only the
+    # indexer needs, and neither has a re-scan for what only a query needs.
+
+    def __init__(self, path: Path, encoder: Encoder | None = None) -> None:
+        """Use `open` instead, which finds the default library and loads models by name."""
+        self.path = path
+        self._encoder = encoder
+        self._engine: QueryEngine | None = None
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str] | None = None, *, model: str | Encoder | None = None
+    ) -> Library:
+        """Return the library in the folder `path` (default: `settings.default_library_path`).
+
+        `model` is a name, a folder or an encoder; by default the library's active model, and the
+        built-in starter for a new library. Nothing is created before the first `index`. Raises
+        ModelNotFound, ModelInvalid or ExtraMissing.
+        """
+        place = default_library_path() if path is None else Path(path).expanduser()
+        encoder = load_encoder(model) if isinstance(model, str) else model
+        return cls(Path(os.path.realpath(place)), encoder)
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the catalog; the library can be used again afterwards."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def index(
+        self,
+        paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        *,
+        excludes: Sequence[str] = (),
+        dry_run: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        settings: IndexSettings | None = None,
+    ) -> IndexReport:
+        """Bring the library up to date with the photos below the folders `paths`.
+
+        New, changed, moved and deleted files are handled; unchanged ones cost a stat. `progress` is
+        called a few times a second; when `should_stop` returns True the batch in hand is finished
+        and a further call goes on from there. Raises FolderInvalid or a LibraryError.
+        """
+        from imgsearch.indexer.run import index_folders
+
+        given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+        hooks: dict[str, Callable[..., object]] = {}
+        if progress is not None:
+            hooks["progress"] = progress
+        if should_stop is not None:
+            hooks["should_stop"] = should_stop
+        return index_folders(
+            self.path,
+            [Path(path) for path in given],
+            self._encoder or self._default_encoder(),
+            excludes=excludes,
+            dry_run=dry_run,
+            settings=settings,
+            **hooks,  # type: ignore[arg-type]
+        )
+
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        like: str | os.PathLike[str] | None = None,
+        limit: int = 10,
+    ) -> SearchResults:
+        """Return the pictures that show what `text` says, or look like the picture `like`.
+
+        With both, the sum of the two unit vectors is searched for. Raises QueryInvalid,
+        ImageUnreadable, LibraryNotFound, LibraryEmpty or another ImgsearchError.
+        """
+        from imgsearch.search.query import Query
+
+        query = Query(text, None if like is None else Path(like).expanduser(), limit)
+        if self._engine is None:
+            from imgsearch.search.engine import QueryEngine
+
+            self._engine = QueryEngine(self.path, self._encoder)
+        return self._engine.search(query)
+
+    def status(self) -> LibraryStatus:
+        """Return what the library holds. Raises LibraryNotFound or LibraryDamaged."""
+        from imgsearch.data.reader import CatalogReader
+        from imgsearch.data.status import read_status
+
+        with CatalogReader(self.path) as reader:
+            return read_status(reader)
+
+    def failures(self) -> list[FailedFile]:
+        """Return the files that could not be read, with reasons. Raises LibraryNotFound."""
+        from imgsearch.data.reader import CatalogReader
+        from imgsearch.data.status import read_failures
+
+        with CatalogReader(self.path) as reader:
+            return read_failures(reader)
+
+    def models(self) -> list[ModelStatus]:
+        """Return the models of this library, and the built-in one if it is not among them."""
+        from imgsearch.data.connection import catalog_path
+        from imgsearch.data.records import ModelStatus
+
+        found = list(self.status().models) if catalog_path(self.path).is_file() else []
+        built_in = load_encoder(STARTER).description
+        if not any((m.name, m.revision) == (built_in.name, built_in.revision) for m in found):
+            # A new library uses the starter unless told otherwise.
+            active = not any(model.active for model in found)
+            found.insert(
+                0,
+                ModelStatus(built_in.name, built_in.revision, built_in.dimension, 0, active),
+            )
+        return found
+
+    def remove(self, root: str | os.PathLike[str]) -> int:
+        """Forget a folder, never touching its photos; return how many files it had.
+
+        Raises RootUnknown or a LibraryError.
+        """
+        from imgsearch.data.catalog import Catalog
+        from imgsearch.data.connection import connect_read_only
+        from imgsearch.data.lock import writer_lock
+        from imgsearch.data.photo_store import remove_root
+
+        # Opening for writing would create a library that is not there.
+        connect_read_only(self.path).close()
+        with Catalog(self.path) as catalog, writer_lock(self.path):
+            return remove_root(catalog, os.path.realpath(os.path.expanduser(root)))
+
+    def _default_encoder(self) -> Encoder:
+        """Return the encoder of the library's active model; the starter for a new library."""
+        from imgsearch.data.connection import catalog_path
+        from imgsearch.data.reader import CatalogReader
+
+        source = STARTER
+        if catalog_path(self.path).is_file():
+            with CatalogReader(self.path) as reader:
+                active = None if reader.is_uninitialised() else reader.active_model()
+                source = active.source if active else STARTER
+        return load_encoder(source)

@@ -1,0 +1,1 @@
+"""The query engine: words or a picture in, the nearest pictures out."""

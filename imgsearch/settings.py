@@ -1,0 +1,60 @@
+"""Limits and places, frozen once per process."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+LIBRARY_VARIABLE = "IMGSEARCH_LIBRARY"
+
+
+def default_library_path() -> Path:
+    """Return the folder of the library: ``$IMGSEARCH_LIBRARY``, else the user-data folder."""
+    configured = os.environ.get(LIBRARY_VARIABLE)
+    if configured:
+        return Path(configured).expanduser()
+    # Imported here because a query with --library needs no look-up of the platform's folders.
+    from platformdirs import user_data_path
+
+    return user_data_path("imgsearch", appauthor=False)
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use (containers and taskset are respected)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class DecodeLimits:
+    """What one picture may cost before it is given up and recorded as failed."""
+
+    # A 200-megapixel phone photo must pass; a 30,000 x 30,000 bomb (900 MP) must not.
+    max_pixels: int = 250_000_000
+    max_file_bytes: int = 1 << 30
+    # Address space for data of one decoding process (bytes). Enforced where the platform can.
+    memory_bytes: int = 2 << 30
+    timeout_seconds: float = 20.0
+
+
+@dataclass(frozen=True)
+class IndexSettings:
+    """How the batch pipeline divides its work."""
+
+    limits: DecodeLimits = DecodeLimits()
+    decode_workers: int | None = None
+    # 32 keeps every core busy at under 10 MB of pixels; larger batches gain nothing on a CPU.
+    batch_size: int = 32
+    # A batch is closed early so that a commit happens at least this often, however slow the model.
+    commit_seconds: float = 5.0
+    # Decoded photos that may wait for the encoder, in multiples of batch_size: bounds memory.
+    batches_ahead: int = 3
+    # Embeddings of pictures that no file shows any more are kept this long, so that a file moved
+    # out of one root and into another, in two runs, is not embedded twice.
+    orphan_days: float = 30.0
+
+    def worker_count(self) -> int:
+        """Return the number of decoding processes (at least 1)."""
+        return self.decode_workers or available_cores()

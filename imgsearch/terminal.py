@@ -1,0 +1,187 @@
+"""Text for terminals and pipes: safe file names, links, progress, summaries, tables."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import PurePath
+from typing import TYPE_CHECKING, TextIO
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from imgsearch.data.records import FailedFile, LibraryStatus
+    from imgsearch.indexer.report import IndexReport, Progress
+    from imgsearch.search.results import SearchResults
+
+# Without a terminal, a line of progress is printed this often (seconds).
+_PLAIN_PROGRESS_SECONDS = 5.0
+_FAILURES_SHOWN = 5
+
+
+def printable(text: str) -> str:
+    """Return `text` with everything a terminal could obey, or cannot show, spelt as an escape."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
+def print_error(message: str) -> None:
+    """Print one error on standard error; file names in it cannot control the terminal."""
+    lines = (printable(line) for line in str(message).splitlines())
+    print("imgsearch: " + "\n".join(lines), file=sys.stderr)
+
+
+def print_note(message: str) -> None:
+    """Print a remark on standard error, where it does not disturb pipes."""
+    print(printable(message), file=sys.stderr)
+
+
+def write_paths(paths: Sequence[str], end: bytes) -> None:
+    """Write paths to standard output as the bytes they are on disk, each followed by `end`."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(b"".join(os.fsencode(path) + end for path in paths))
+    sys.stdout.buffer.flush()
+
+
+def print_results(results: SearchResults) -> None:
+    """Print hits as rank, score and path; on a terminal the paths are links to the files."""
+    link = _is_terminal(sys.stdout)
+    for rank, hit in enumerate(results, start=1):
+        shown = printable(hit.path)
+        if link:
+            shown = f"\x1b]8;;{file_uri(hit.path)}\x1b\\{shown}\x1b]8;;\x1b\\"
+        copies = f"  (+{len(hit.duplicates)} identical)" if hit.duplicates else ""
+        print(f"{rank:3d}  {hit.score:.3f}  {shown}{copies}")
+
+
+def file_uri(path: str) -> str:
+    """Return the ``file://`` address of an absolute path, whatever bytes it is made of."""
+    if os.name == "nt":
+        return PurePath(path).as_uri()
+    return "file://" + quote(os.fsencode(path))
+
+
+@contextmanager
+def progress_display() -> Iterator[Callable[[Progress], None]]:
+    """Yield a callback that shows progress on standard error: a bar, or plain lines when piped."""
+    if not _is_terminal(sys.stderr):
+        yield _PlainProgress()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("Indexing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, rate="")
+
+        def show(progress: Progress) -> None:
+            bar.update(
+                task,
+                completed=progress.done,
+                total=progress.total,
+                rate=f"{progress.rate:.1f}/s",
+            )
+
+        yield show
+
+
+class _PlainProgress:
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        if time.monotonic() - self._last < _PLAIN_PROGRESS_SECONDS:
+            return
+        self._last = time.monotonic()
+        left = progress.remaining_seconds
+        rest = f", about {left:.0f} s left" if left is not None else ""
+        print(
+            f"{progress.done} of {progress.total} files, {progress.rate:.1f}/s{rest}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def print_report(report: IndexReport) -> None:
+    """Print the summary of a run of the indexer."""
+    counts = (
+        f"added {report.added}, unchanged {report.unchanged}, moved {report.moved}, "
+        f"changed {report.changed}, removed {report.removed}, failed {report.failed}"
+    )
+    if report.dry_run:
+        print(f"Would be: {counts}. Nothing was written.")
+    else:
+        rate = f", {report.photos_per_second:.1f} photos/s" if report.embedded else ""
+        print(f"Model: {report.model}. {report.seconds:.1f} s{rate}.")
+        print(f"{counts[0].upper()}{counts[1:]}.")
+    for failure in report.failures[:_FAILURES_SHOWN]:
+        print(f"  failed: {printable(failure.path)}: {printable(failure.reason)}")
+    if report.failed:
+        print("All failed files with reasons: imgsearch status --failed")
+    if report.links_skipped:
+        print(f"{report.links_skipped} symbolic links were not followed; index their targets.")
+    for place in report.unreadable:
+        print_note(f"Cannot read {place}; what the library knows of it was kept.")
+    for root in report.kept_roots:
+        print_note(
+            f"{root} is empty now. In case its disk is not plugged in, its photos were kept; "
+            f"to forget them: imgsearch remove {root}"
+        )
+
+
+def print_status(status: LibraryStatus) -> None:
+    """Print what a library holds."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    console.print(f"Library   {printable(status.library)}")
+    console.print(f"Pictures  {status.pictures} in {status.files} files, {status.failed} failed")
+    console.print(
+        f"On disk   catalog {human_bytes(status.catalog_bytes)}, "
+        f"index {human_bytes(status.cache_bytes)}"
+    )
+    for model in status.models:
+        mark = ", active" if model.active else ""
+        console.print(
+            f"Model     {printable(model.name)} ({model.revision}): "
+            f"{model.embeddings} vectors of dimension {model.dimension}{mark}"
+        )
+    if status.roots:
+        table = Table("Folder", "Files", "Failed", box=None, pad_edge=False)
+        for root in status.roots:
+            absent = "" if root.present else "  (not there now)"
+            table.add_row(printable(root.path) + absent, str(root.files), str(root.failed))
+        console.print(table)
+
+
+def print_failures(failures: Sequence[FailedFile]) -> None:
+    """Print failed files with their reasons, one a line."""
+    for failure in failures:
+        print(f"{printable(failure.path)}: {printable(failure.reason)}")
+    if not failures:
+        print("No file has failed.")
+
+
+def human_bytes(count: int) -> str:
+    """Return a size in bytes as people read it: 1.2 MB."""
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
