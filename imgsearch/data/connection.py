@@ -77,7 +77,7 @@ def connect_read_only(library: Path) -> sqlite3.Connection:
             connection.close()
             # A WAL database needs a shared-memory file beside it, which cannot be made in a folder
             # that is not writable; nobody can be writing there, so `immutable` is true.
-            if os.access(library, os.W_OK):
+            if os.access(library, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
                 raise
             connection = sqlite3.connect(
                 f"{uri}?mode=ro&immutable=1", uri=True, check_same_thread=False

@@ -16,14 +16,14 @@ from imgsearch.errors import LibraryBusy
 def writer_lock(library: Path) -> Iterator[None]:
     """Hold the library for writing. Raises LibraryBusy at once if another process does."""
     lock = FileLock(library / "writer.lock", timeout=0)
-    try:
-        with translated_errors(library):
+    with translated_errors(library):
+        try:
             lock.acquire()
-    except Timeout as error:
-        raise LibraryBusy(
-            f"Another imgsearch is indexing the library {library} at this moment. Wait until it is "
-            "done; searching works meanwhile."
-        ) from error
+        except Timeout as error:
+            raise LibraryBusy(
+                f"Another imgsearch is indexing the library {library} at this moment. Wait until "
+                "it is done; searching works meanwhile."
+            ) from error
     try:
         yield
     finally:

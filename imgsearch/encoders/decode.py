@@ -10,6 +10,7 @@ import io
 import warnings
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
@@ -20,8 +21,10 @@ from imgsearch.errors import ImageUnreadable
 from imgsearch.settings import DecodeLimits
 
 FORMATS = (
-    "AVIF BMP DIB GIF HEIF ICO ICNS JPEG JPEG2000 MPO PCX PNG PPM PSD SGI TGA TIFF WEBP"
+    "AVIF BMP DIB GIF HEIF ICO ICNS JPEG JPEG2000 PCX PNG PPM PSD SGI TGA TIFF WEBP"
 ).split()
+# The modules of Pillow that bring them (an MPO opens as a JPEG); HEIF comes from pillow-heif.
+_PLUGINS = ("Avif Bmp Gif Icns Ico Jpeg Jpeg2K Mpo Pcx Png Ppm Psd Sgi Tga Tiff WebP").split()
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -71,7 +74,7 @@ def decode(data: bytes, limits: DecodeLimits, reduce_for: Preprocessing | None =
     With `reduce_for`, a JPEG is decoded at a fraction of its size as far as that preprocessing
     allows. Raises ImageUnreadable with a reason that makes sense to the photo's owner.
     """
-    _register_heif()
+    _register_formats()
     if not data:
         raise ImageUnreadable("the file is empty")
     with warnings.catch_warnings():
@@ -90,14 +93,16 @@ def decode(data: bytes, limits: DecodeLimits, reduce_for: Preprocessing | None =
 
 
 def _decode(data: bytes, limits: DecodeLimits, reduce_for: Preprocessing | None) -> Photo:
-    # Pillow raises at twice this number, inside plugins too (frames of icons and animations).
-    Image.MAX_IMAGE_PIXELS = limits.max_pixels // 2
+    # Opening reads headers only; the size is judged below, where it can be told to the owner.
+    Image.MAX_IMAGE_PIXELS = None
     image = Image.open(io.BytesIO(data), formats=FORMATS)
     width, height = image.size
     if width * height > limits.max_pixels:
         raise _too_large(limits, width, height)
     if width < 1 or height < 1:
         raise ImageUnreadable("the picture has no pixels")
+    # Pillow raises at twice this number, for the frames inside icons and animations too.
+    Image.MAX_IMAGE_PIXELS = limits.max_pixels // 2
     exif = _exif(image)
     orientation = _orientation(image, exif)
     if reduce_for is not None and image.format in ("JPEG", "MPO"):
@@ -179,8 +184,11 @@ def _too_large(
 
 
 @cache
-def _register_heif() -> None:
+def _register_formats() -> None:
     import pillow_heif
 
+    # Image.init() would import every plugin there is, most of them for formats not opened here.
+    for plugin in _PLUGINS:
+        import_module(f"PIL.{plugin}ImagePlugin")
     # One decoding thread: the pipeline runs a process per core already.
     pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)

@@ -15,6 +15,8 @@ from imgsearch.encoders.base import Preprocessing, Resize
 # JPEGs may be decoded at 1/2, 1/4 or 1/8 as long as this many times the target size is left.
 # At 2 the embeddings keep a cosine of 0.999 to those of a full decode; a test measures it.
 DRAFT_FACTOR = 2
+# Pictures longer than this many times their width (or the reverse) are cut before scaling.
+_LONGEST_STRIP = 16
 
 
 def to_pixels(image: Image.Image, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
@@ -23,6 +25,7 @@ def to_pixels(image: Image.Image, preprocessing: Preprocessing) -> npt.NDArray[n
     resample = Image.Resampling[preprocessing.resample.upper()]
     if preprocessing.resize is Resize.SQUASH:
         return np.asarray(image.resize((size, size), resample), dtype=np.uint8)
+    image = _without_far_ends(image)
     width, height = _shortest_edge_to(size, *image.size)
     resized = image.resize((width, height), resample)
     left, top = (width - size) // 2, (height - size) // 2
@@ -33,6 +36,22 @@ def draft_size(preprocessing: Preprocessing) -> tuple[int, int]:
     """Return the (width, height) that a reduced JPEG decode must not go below."""
     edge = DRAFT_FACTOR * preprocessing.size
     return edge, edge
+
+
+def _without_far_ends(image: Image.Image) -> Image.Image:
+    """Cut a strip down to its middle: scaling a 1 x 65,535 picture whole would take gigabytes.
+
+    The centre square, all that is used, comes out the same.
+    """
+    width, height = image.size
+    longest = _LONGEST_STRIP * min(width, height)
+    if max(width, height) <= longest:
+        return image
+    if width > height:
+        left = (width - longest) // 2
+        return image.crop((left, 0, left + longest, height))
+    top = (height - longest) // 2
+    return image.crop((0, top, width, top + longest))
 
 
 def _shortest_edge_to(size: int, width: int, height: int) -> tuple[int, int]:

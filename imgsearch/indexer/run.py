@@ -126,7 +126,7 @@ class _Run:
         scopes = []
         for target in self._targets:
             whole = not target.scope.prefix
-            if whole and not any(os.scandir(target.root)):
+            if whole and not os.listdir(target.root):
                 if self._table.holds_files(target.scope.root_id):
                     self._report.kept_roots.append(target.root)
                 continue
