@@ -95,7 +95,7 @@ class Library:
             hooks["should_stop"] = should_stop
         return index_folders(
             self.path,
-            [Path(path) for path in given],
+            [os.fspath(path) for path in given],
             self._encoder or self._default_encoder(),
             excludes=excludes,
             dry_run=dry_run,

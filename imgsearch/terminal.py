@@ -124,6 +124,8 @@ def print_report(report: IndexReport) -> None:
         rate = f", {report.photos_per_second:.1f} photos/s" if report.embedded else ""
         print(f"Model: {report.model}. {report.seconds:.1f} s{rate}.")
         print(f"{counts[0].upper()}{counts[1:]}.")
+    if not report.seen_any:
+        print("There are no photos in what was given.")
     for failure in report.failures[:_FAILURES_SHOWN]:
         print(f"  failed: {printable(failure.path)}: {printable(failure.reason)}")
     if report.failed:

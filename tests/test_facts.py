@@ -80,7 +80,7 @@ def test_a_senseless_time_is_no_time(moment: str) -> None:
     assert facts_of(exif).taken_at is None
 
 
-@pytest.mark.parametrize("latitude", [(200.0, 0.0, 0.0), (float("nan"), 0.0, 0.0), (1.0, 2.0)])
+@pytest.mark.parametrize("latitude", [(200.0, 0.0, 0.0), (89.0, 600.0, 0.0), (1.0, 2.0)])
 def test_a_senseless_place_is_no_place(latitude: tuple[float, ...]) -> None:
     exif = camera_exif()
     exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = latitude

@@ -409,6 +409,32 @@ def test_progress_ends_at_the_total(
     assert (seen[-1].done, seen[-1].total, seen[-1].remaining_seconds) == (2, 2, 0)
 
 
+def test_files_that_change_between_scan_and_reading(
+    library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings
+) -> None:
+    for name in ("deleted", "changed", "linked", "pipe", "folder", "untouched"):
+        make_photo(f"{name}.png", "red", mark=len(name))
+
+    def meddle_once() -> bool:
+        # The first question comes after the scan and before the first photo is read.
+        if (folder / "deleted.png").exists():
+            for name in ("deleted", "linked", "pipe", "folder"):
+                (folder / f"{name}.png").unlink()
+            (folder / "linked.png").symlink_to(folder / "untouched.png")
+            os.mkfifo(folder / "pipe.png")
+            (folder / "folder.png").mkdir()
+            make_photo("changed.png", "blue")
+        return False
+
+    report = library.index(folder, settings=settings, should_stop=meddle_once)
+    again = library.index(folder, settings=settings)
+
+    assert report.added == 2
+    assert {Path(one.path).stem for one in report.failures} == {"linked", "pipe", "folder"}
+    assert library.search("blue")[0].path == str(folder / "changed.png")
+    assert (counts(again), library.failures()) == ({"unchanged": 2}, [])
+
+
 def test_removing_a_root_forgets_only_what_it_alone_shows(
     library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings
 ) -> None:

@@ -23,6 +23,7 @@ CATALOG_NAME = "catalog.sqlite"
 SCHEMA_VERSION = 1
 # "imgs" in ASCII, kept in the SQLite header so that another program's database is never touched.
 APPLICATION_ID = 0x696D6773
+_SQLITE_HEADER = b"SQLite format 3\0"
 # How long a writer or reader waits for another process's transaction (seconds); batches are short.
 BUSY_TIMEOUT_SECONDS = 30.0
 
@@ -40,6 +41,7 @@ def connect_writable(library: Path) -> sqlite3.Connection:
     path = catalog_path(library)
     with translated_errors(library):
         library.mkdir(parents=True, exist_ok=True)
+        check_header(library)
         connection = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -68,6 +70,7 @@ def connect_read_only(library: Path) -> sqlite3.Connection:
         )
     uri = path.resolve().as_uri()
     with translated_errors(library):
+        check_header(library)
         connection = sqlite3.connect(
             f"{uri}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_SECONDS, check_same_thread=False
         )
@@ -88,6 +91,20 @@ def connect_read_only(library: Path) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def check_header(library: Path) -> None:
+    """Refuse a catalog file that does not start like a database.
+
+    SQLite takes a file of a few bytes for an empty database, and would overwrite it.
+    """
+    try:
+        with catalog_path(library).open("rb") as file:
+            head = file.read(len(_SQLITE_HEADER))
+    except FileNotFoundError:
+        return
+    if head not in (b"", _SQLITE_HEADER):
+        raise damaged(library)
 
 
 def check_identity(connection: sqlite3.Connection, library: Path) -> None:
@@ -132,7 +149,8 @@ def translated_errors(library: Path) -> Iterator[None]:
 def translate(error: sqlite3.Error | OSError, library: Path) -> LibraryError:
     """Return the user-facing error for what SQLite or the file system said about `library`."""
     text = str(error).lower()
-    if isinstance(error, PermissionError) or "readonly" in text or "read-only" in text:
+    unwritable = ("readonly", "read-only", "unable to open")
+    if isinstance(error, PermissionError) or any(words in text for words in unwritable):
         return LibraryReadOnly(
             f"The library {library} cannot be written. Give another folder with --library, or "
             "change its permissions."

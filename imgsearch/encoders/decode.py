@@ -20,9 +20,7 @@ from imgsearch.encoders.preprocess import draft_size
 from imgsearch.errors import ImageUnreadable
 from imgsearch.settings import DecodeLimits
 
-FORMATS = (
-    "AVIF BMP DIB GIF HEIF ICO ICNS JPEG JPEG2000 PCX PNG PPM PSD SGI TGA TIFF WEBP"
-).split()
+FORMATS = ("AVIF BMP DIB GIF HEIF ICO ICNS JPEG JPEG2000 PCX PNG PPM PSD SGI TGA TIFF WEBP").split()
 # The modules of Pillow that bring them (an MPO opens as a JPEG); HEIF comes from pillow-heif.
 _PLUGINS = ("Avif Bmp Gif Icns Ico Jpeg Jpeg2K Mpo Pcx Png Ppm Psd Sgi Tga Tiff WebP").split()
 _ORIENTATION_TAG = 0x0112

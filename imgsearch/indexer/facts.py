@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -30,6 +31,13 @@ _EXIF_ERRORS = (
 
 def read_facts(photo: Photo) -> PictureFacts:
     """Return the facts of a decoded photo; what is missing or makes no sense is None."""
+    with warnings.catch_warnings():
+        # Pillow warns about every damaged tag; such a tag is simply absent here.
+        warnings.simplefilter("ignore")
+        return _read_facts(photo)
+
+
+def _read_facts(photo: Photo) -> PictureFacts:
     base: Mapping[int, Any] = photo.exif
     detail = _block(photo.exif, ExifTags.IFD.Exif)
     place = _block(photo.exif, ExifTags.IFD.GPSInfo)

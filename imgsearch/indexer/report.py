@@ -57,6 +57,12 @@ class IndexReport:
     kept_roots: list[str] = field(default_factory=list)
 
     @property
+    def seen_any(self) -> bool:
+        """Whether the folders, or the library's memory of them, held any photo at all."""
+        counts = (self.added, self.unchanged, self.moved, self.changed, self.removed, self.failed)
+        return any(counts)
+
+    @property
     def photos_per_second(self) -> float:
         """Photos embedded per second of wall time."""
         return self.embedded / self.seconds if self.seconds > 0 else 0.0

@@ -22,7 +22,7 @@ class Target:
 
 def check_folders(paths: Sequence[str | Path], library: Path) -> list[str]:
     """Return the given folders, absolute and with links resolved. Raises FolderInvalid."""
-    if not paths:
+    if not any(map(os.fspath, paths)):
         raise FolderInvalid("No folder was given. Say which: imgsearch index FOLDER")
     folders: list[str] = []
     for path in paths:

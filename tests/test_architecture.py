@@ -1,0 +1,59 @@
+"""The rooms of the house: imports point one way, and nothing points back."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import imgsearch
+
+PACKAGE = Path(imgsearch.__file__).parent
+
+# What each room may import from. `errors` and `settings` are for everybody.
+ALLOWED = {
+    "data": {"data"},
+    "encoders": {"encoders"},
+    "indexer": {"indexer", "encoders", "data"},
+    "search": {"search", "encoders", "data"},
+    "library": {"indexer", "search", "encoders", "data"},
+    "terminal": {"indexer", "search", "data"},
+    "cli": {"library", "terminal"},
+    "ui": {"library"},
+    "errors": set(),
+    "settings": set(),
+}
+
+
+def rooms_imported(path: Path) -> set[str]:
+    """Return the rooms that a module imports from, at its top or inside its functions."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "imgsearch" and len(parts) > 1:
+                found.add(parts[1])
+    return found
+
+
+@pytest.mark.parametrize("room", sorted(ALLOWED))
+def test_imports_point_one_way(room: str) -> None:
+    single = PACKAGE / f"{room}.py"
+    modules = [single] if single.exists() else sorted((PACKAGE / room).rglob("*.py"))
+
+    assert modules
+    for module in modules:
+        wrong = (rooms_imported(module) & set(ALLOWED)) - ALLOWED[room] - {"errors", "settings"}
+        assert not wrong, f"{module} imports {wrong}"
+
+
+def test_everything_promised_is_there() -> None:
+    assert all(hasattr(imgsearch, name) for name in imgsearch.__all__)
+    with pytest.raises(AttributeError):
+        imgsearch.no_such_name  # noqa: B018
