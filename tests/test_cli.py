@@ -380,3 +380,41 @@ def test_three_lines_of_python_without_a_main_guard(tmp_path: Path) -> None:
     )
 
     assert answer.stdout.strip() == str(EXAMPLES / "coffee.jpg")
+
+
+def on_a_terminal(*arguments: str) -> str:
+    """Run `imgsearch` on a pseudo-terminal and return everything it shows there."""
+    import pty
+
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "imgsearch", *arguments],
+        stdout=terminal,
+        stderr=terminal,
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"},
+    )
+    os.close(terminal)
+    shown = bytearray()
+    try:
+        while chunk := os.read(controller, 4096):
+            shown += chunk
+    except OSError:
+        pass  # Linux reports the end of a pseudo-terminal as an error.
+    os.close(controller)
+    assert process.wait(timeout=60) == 0
+    return shown.decode()
+
+
+@pytest.mark.usefixtures("use_examples")
+def test_on_a_terminal_paths_are_links() -> None:
+    shown = on_a_terminal("query", "a cup of coffee", "-n", "1")
+
+    assert f"\x1b]8;;file://{EXAMPLES}/coffee.jpg\x1b\\" in shown
+
+
+def test_on_a_terminal_there_is_a_progress_bar(many_photos: Path, tmp_path: Path) -> None:
+    shown = on_a_terminal("index", str(many_photos), "--library", str(tmp_path / "library"))
+
+    assert "Indexing" in shown
+    assert "400/400" in shown
+    assert "Added 400" in shown
