@@ -21,11 +21,17 @@ import imgsearch
 from imgsearch import terminal
 from imgsearch.errors import ImgsearchError
 
+
+def _examples(*lines: str) -> str:
+    """Return an epilog; the backspace is Click's mark for lines that must not be rewrapped."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 # Typer's rich error boxes would make three lines of every mistyped option.
 app = typer.Typer(
     name="imgsearch",
     help="Search your own photos with a sentence. Everything stays on this machine.",
-    epilog="First: imgsearch index ./photos   Then: imgsearch query 'a cup of coffee'",
+    epilog=_examples("imgsearch index ./photos", "imgsearch query 'a cup of coffee'"),
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -66,10 +72,14 @@ def options(
 
 
 @app.command(
-    epilog="Examples:  imgsearch index ./photos   |   imgsearch index ~/Pictures --exclude 'raw*'"
+    epilog=_examples(
+        "imgsearch index ./photos",
+        "imgsearch index ~/Pictures /mnt/disk/photos --exclude 'raw*'",
+        "imgsearch index ~/Pictures --dry-run",
+    )
 )
 def index(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Folders of photos.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Folders of photos.")],
     library: LibraryOption = None,
     model: ModelOption = None,
     exclude: Annotated[
@@ -85,10 +95,10 @@ def index(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Add the photos below the given folders, and note what moved, changed or went.
+    """Add the photos below some folders.
 
-    Running it again costs little: unchanged files are not opened. Ctrl-C finishes the batch in
-    hand; the next run goes on from there.
+    Run it again whenever you like: new, changed, moved and deleted files are noticed, and unchanged
+    ones are not opened. Ctrl-C finishes the batch in hand; the next run goes on from there.
     """
     interruption = _Interruption()
     with (
@@ -113,8 +123,13 @@ def index(
 
 
 @app.command(
-    epilog="Examples:  imgsearch query 'a red car in the snow'   |   imgsearch query -n 3 sunset   "
-    "|   imgsearch query --like photo.jpg   |   imgsearch query -0 cat | xargs -0 ls -l"
+    epilog=_examples(
+        "imgsearch query 'a red car in the snow'",
+        "imgsearch query sunset -n 3",
+        "imgsearch query --like photo.jpg",
+        "imgsearch query 'in winter' --like garden.jpg",
+        "imgsearch query -0 cat | xargs -0 ls -l",
+    )
 )
 def query(
     text: Annotated[
@@ -136,9 +151,10 @@ def query(
     library: LibraryOption = None,
     model: ModelOption = None,
 ) -> None:
-    """Find the photos that show what TEXT says; best first, each with its score.
+    """Find the photos that show what TEXT says.
 
-    The score is the cosine between the words and the picture: only its order has a meaning.
+    The best come first, each with its score: the cosine between words and picture. Only
+    its order has a meaning.
     """
     with imgsearch.Library.open(library, model=model) as opened:
         results = opened.search(" ".join(text or []), like=like, limit=limit)
@@ -152,7 +168,7 @@ def query(
         terminal.print_results(results)
 
 
-@app.command(epilog="Examples:  imgsearch status   |   imgsearch status --failed")
+@app.command(epilog=_examples("imgsearch status", "imgsearch status --failed"))
 def status(
     failed: Annotated[
         bool, typer.Option("--failed", help="List the files that could not be read, and why.")
@@ -160,7 +176,7 @@ def status(
     as_json: JsonOption = False,
     library: LibraryOption = None,
 ) -> None:
-    """Show the folders, counts, models and size of the library."""
+    """Show what the library holds."""
     with imgsearch.Library.open(library) as opened:
         if failed:
             failures = opened.failures()
@@ -176,7 +192,7 @@ def status(
         terminal.print_status(facts)
 
 
-@app.command(epilog="Example:  imgsearch remove ./photos")
+@app.command(epilog=_examples("imgsearch remove ./photos"))
 def remove(
     root: Annotated[str, typer.Argument(metavar="ROOT", help="A folder that was indexed.")],
     library: LibraryOption = None,
@@ -187,9 +203,9 @@ def remove(
     print(f"Forgot {terminal.printable(root)} ({count} files). The photos were not touched.")
 
 
-@app.command(epilog="Example:  imgsearch models")
+@app.command(epilog=_examples("imgsearch models"))
 def models(as_json: JsonOption = False, library: LibraryOption = None) -> None:
-    """List the models: the built-in one, those of this library, and which one is active."""
+    """List the models, and which one is active."""
     with imgsearch.Library.open(library) as opened:
         found = opened.models()
     if as_json:

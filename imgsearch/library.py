@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from imgsearch.search.results import SearchResults
 
 
+def _silent(_: Progress) -> None:
+    """Show no progress."""
+
+
+def _never() -> bool:
+    """Never ask to stop."""
+    return False
+
+
 class Library:
     """A folder with a catalog, an index and nothing of the photos themselves.
 
@@ -88,19 +97,15 @@ class Library:
         from imgsearch.indexer.run import index_folders
 
         given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-        hooks: dict[str, Callable[..., object]] = {}
-        if progress is not None:
-            hooks["progress"] = progress
-        if should_stop is not None:
-            hooks["should_stop"] = should_stop
         return index_folders(
             self.path,
             [os.fspath(path) for path in given],
             self._encoder or self._default_encoder(),
             excludes=excludes,
             dry_run=dry_run,
-            settings=settings,
-            **hooks,  # type: ignore[arg-type]
+            progress=progress or _silent,
+            should_stop=should_stop or _never,
+            settings=settings or IndexSettings(),
         )
 
     def search(

@@ -19,18 +19,10 @@ from imgsearch.data.scan_table import Change, GoneFile, ScanTable, Scope, gone_b
 from imgsearch.data.vector_cache import VectorCache
 from imgsearch.encoders import Encoder
 from imgsearch.indexer.pipeline import Pipeline
-from imgsearch.indexer.report import IndexReport, Progress, ProgressCallback
+from imgsearch.indexer.report import IndexReport, ProgressCallback
 from imgsearch.indexer.roots import Target, check_folders, targets
 from imgsearch.indexer.scan import Scanner, ScanNotes
 from imgsearch.settings import IndexSettings
-
-
-def _silent(_: Progress) -> None:
-    """Show no progress."""
-
-
-def _never() -> bool:
-    return False
 
 
 def index_folders(
@@ -38,11 +30,11 @@ def index_folders(
     paths: Sequence[str | Path],
     encoder: Encoder,
     *,
-    excludes: Sequence[str] = (),
-    dry_run: bool = False,
-    progress: ProgressCallback = _silent,
-    should_stop: Callable[[], bool] = _never,
-    settings: IndexSettings | None = None,
+    excludes: Sequence[str],
+    dry_run: bool,
+    progress: ProgressCallback,
+    should_stop: Callable[[], bool],
+    settings: IndexSettings,
 ) -> IndexReport:
     """Bring the library folder `library` up to date with the photos below `paths`.
 
@@ -51,7 +43,6 @@ def index_folders(
     FolderInvalid, or a LibraryError if the library cannot be written.
     """
     started = time.monotonic()
-    settings = settings or IndexSettings()
     folders = check_folders(paths, library)
     report = IndexReport(model=encoder.description.name, dry_run=dry_run)
     with contextlib.ExitStack() as stack:
