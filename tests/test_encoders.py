@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import hub
 import numpy as np
 import pytest
 from conftest import EXAMPLES
@@ -288,17 +290,48 @@ def test_without_faiss_the_error_names_both_extras(monkeypatch: pytest.MonkeyPat
         import_faiss()
 
 
-def test_a_hub_out_of_reach_is_one_clear_message(tmp_path: Path) -> None:
-    answer = subprocess.run(
-        [sys.executable, "-m", "imgsearch", "index", str(EXAMPLES), "--model", "owner/name"],
+def run_with_hub(
+    tmp_path: Path, endpoint: str, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `imgsearch` with a hub at `endpoint` and an empty cache below `tmp_path`."""
+    return subprocess.run(
+        [sys.executable, "-m", "imgsearch", *arguments, "--library", str(tmp_path / "library")],
         capture_output=True,
         text=True,
         timeout=120,
-        # Nothing listens on port 9 of this machine: the client's own refusal, at once.
-        env={"PATH": "", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)},
+        env={**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "hub")},
     )
+
+
+def test_a_checkpoint_comes_from_the_hub_and_then_from_its_cache(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    with hub.serve("owner/tiny-clip", checkpoint) as endpoint:
+        made = run_with_hub(
+            tmp_path, endpoint, "index", str(EXAMPLES), "--model", "owner/tiny-clip"
+        )
+    offline = run_with_hub(tmp_path, "http://127.0.0.1:9", "query", "a cat", "--json")
+    models = run_with_hub(tmp_path, "http://127.0.0.1:9", "models", "--json")
+
+    assert made.returncode == 0, made.stderr
+    assert offline.returncode == 0, offline.stderr
+    assert json.loads(offline.stdout)["model"] == "owner/tiny-clip"
+    active = [model for model in json.loads(models.stdout) if model["active"]]
+    assert [(model["name"], model["revision"]) for model in active] == [
+        ("owner/tiny-clip", hub.COMMIT)
+    ]
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_a_model_that_cannot_be_fetched_is_one_clear_message(
+    checkpoint: Path, tmp_path: Path, reachable: bool
+) -> None:
+    # Nothing listens on port 9 of this machine: the connection is refused at once.
+    with hub.serve("owner/other", checkpoint) as endpoint:
+        address = endpoint if reachable else "http://127.0.0.1:9"
+        answer = run_with_hub(tmp_path, address, "index", str(EXAMPLES), "--model", "owner/name")
 
     assert answer.returncode == 1
     assert "owner/name" in answer.stderr
     assert "--model starter" in answer.stderr
-    assert len(answer.stderr.strip().splitlines()) <= 2
+    assert len(answer.stderr.strip().splitlines()) <= 2, answer.stderr

@@ -5,6 +5,7 @@ torch and transformers are imported only when such a model is asked for (extra `
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 _WEIGHTS = "model.safetensors"
 _CONFIG = "config.json"
-_NEEDED = (_CONFIG, _WEIGHTS, "preprocessor_config.json", "*token*", "vocab*", "merges.txt")
+_PREPROCESSOR = "preprocessor_config.json"
+_ESSENTIAL = (_CONFIG, _WEIGHTS, _PREPROCESSOR)
+_NEEDED = (*_ESSENTIAL, "*token*", "vocab*", "merges.txt")
 # The filters of Pillow by the numbers that preprocessor_config.json uses.
 _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 # Images a forward pass takes on a CPU; more gains nothing and costs memory.
@@ -45,7 +48,7 @@ class TransformersClipEncoder:
                 f"The model {name!r} needs torch and transformers. Install them with: "
                 "pip install 'imgsearch-engine[torch]'"
             ) from error
-        facts = _read_json(folder / "preprocessor_config.json")
+        facts = _read_json(folder / _PREPROCESSOR)
         kind = _read_json(folder / _CONFIG).get("model_type")
         if kind != "clip":
             raise ModelInvalid(f"{name!r} is a {kind!r} model; this imgsearch reads CLIP models.")
@@ -119,7 +122,7 @@ def from_folder(folder: Path) -> TransformersClipEncoder:
     Raises ModelInvalid or ExtraMissing.
     """
     digest = hashlib.sha256()
-    for name in (_CONFIG, "preprocessor_config.json", _WEIGHTS):
+    for name in _ESSENTIAL:
         try:
             with (folder / name).open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -135,22 +138,10 @@ def from_hub(source: str) -> TransformersClipEncoder:
     ExtraMissing.
     """
     name, _, wanted = source.partition("@")
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import (
-            HfHubHTTPError,
-            HFValidationError,
-            LocalEntryNotFoundError,
-        )
-    except ImportError as error:
-        raise ExtraMissing(
-            f"The model {name!r} comes from a hub, which needs: "
-            "pip install 'imgsearch-engine[torch]'"
-        ) from error
-    try:
-        folder = Path(
-            snapshot_download(name, revision=wanted or None, allow_patterns=list(_NEEDED))
-        )
+        folder = _snapshot(name, wanted)
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ModelNotFound(
@@ -159,6 +150,29 @@ def from_hub(source: str) -> TransformersClipEncoder:
         ) from error
     # The hub's cache names a snapshot's folder after its commit.
     return TransformersClipEncoder(name, folder, folder.name, f"{name}@{folder.name}")
+
+
+def _snapshot(name: str, revision: str) -> Path:
+    """Return the folder of a revision's files; with a pinned one on disk nobody is asked.
+
+    Raises what huggingface_hub raises.
+    """
+    # A dependency of tokenizers, so it is there without the extra.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    patterns = list(_NEEDED)
+    if revision:
+        with contextlib.suppress(LocalEntryNotFoundError):
+            cached = Path(
+                snapshot_download(
+                    name, revision=revision, allow_patterns=patterns, local_files_only=True
+                )
+            )
+            # A download that was cut off leaves the folder with some of the files.
+            if all((cached / needed).is_file() for needed in _ESSENTIAL):
+                return cached
+    return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
 
 
 def preprocessing_of(facts: dict[str, Any], name: str) -> Preprocessing:
