@@ -53,7 +53,8 @@ def is_short(text: str) -> bool:
     [
         ("a cup of coffee", "coffee.jpg"),
         ("cat", "cat.jpg"),
-        ("an astronaut", "astronaut.jpg"),
+        ("something to wear on your feet", "black_sneakers.jpg"),
+        ("a summer dress", "blue_dress.jpg"),
         ("a man with a camera on a tripod", "photographer.jpg"),
         ("a rocket taking off", "rocket_launch.jpg"),
         ("black sneakers", "black_sneakers.jpg"),

@@ -1,0 +1,109 @@
+"""From the raw weight packages and the data to the finished model folder, in one command.
+
+    python tools/starter/build.py --data ../shared/data --out imgsearch/encoders/starter
+
+Everything slow is cached in the --work folder, so an interrupted build goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+
+from backbone import Weights
+from card import write_card
+from corpus import Corpus, gather, label_vectors
+from export import export_image, export_text
+from features import CONTEXT_LENGTH, THREADS, ImageFeatures, TextFeatures
+from heads import TwoHeads
+from sources import image_weights, text_files
+from training import Recipe, new_heads, train
+
+SIZE = 256
+CROPS = 2
+HASHED = ("image.onnx", "text.onnx", "tokenizer.json")
+DESCRIPTION = (
+    "Small offline model for English searches in photos: EfficientNet-lite2 and MiniLM, joined by "
+    "heads trained on captions and pseudo-labels."
+)
+
+
+def main() -> None:
+    """Build the folder that --out names."""
+    arguments = parse()
+    out, work, data = arguments.out, arguments.work, arguments.data
+    for folder in (out, work):
+        folder.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(THREADS)
+    weights = Weights(image_weights())
+    minilm, tokenizer = text_files(work)
+    encode = TextFeatures(minilm, tokenizer, work)
+    labels = label_vectors(data, encode)
+    images = ImageFeatures(weights, SIZE, labels, work)
+    recipe = Recipe()
+    corpus = gather(data, work, images, encode, CROPS, recipe.seed)
+    heads = trained(corpus, recipe, work, images.fingerprint + encode.fingerprint)
+    export_image(out / "image.onnx", weights, SIZE, labels, recipe.parts, heads.image.weights())
+    export_text(out / "text.onnx", minilm, CONTEXT_LENGTH, heads.text.weights())
+    write_tokenizer(tokenizer, out / "tokenizer.json")
+    write_description(out, recipe.dimension)
+    write_card(out, data)
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of flickr8k and so on")
+    parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path.home() / ".cache" / "imgsearch-starter-build",
+        help="where features are cached (about 400 MB)",
+    )
+    return parser.parse_args()
+
+
+def trained(corpus: Corpus, recipe: Recipe, work: Path, features: str) -> TwoHeads:
+    """Heads by that recipe on the features so named, read from `work` if they are there."""
+    key = hashlib.sha256(f"{recipe} {CROPS} {features}".encode()).hexdigest()[:12]
+    path = work / f"heads_{key}.pt"
+    if not path.exists():
+        torch.save(train(corpus, recipe).state_dict(), path)
+    heads = new_heads(corpus.with_parts(recipe.parts), recipe)
+    heads.load_state_dict(torch.load(path, weights_only=True))
+    return heads.eval()
+
+
+def write_tokenizer(source: Path, target: Path) -> None:
+    """MiniLM's tokenizer without its fixed truncation and padding, which the product sets."""
+    tokenizer = json.loads(source.read_text(encoding="utf-8"))
+    tokenizer["truncation"] = tokenizer["padding"] = None
+    text = json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":"))
+    target.write_text(text, encoding="utf-8")
+
+
+def write_description(out: Path, dimension: int) -> None:
+    """model.json; the revision changes with any byte that changes embeddings."""
+    digest = hashlib.sha256()
+    for name in HASHED:
+        digest.update((out / name).read_bytes())
+    description = {
+        "format": 1,
+        "name": "starter",
+        "revision": digest.hexdigest()[:12],
+        "dimension": dimension,
+        "image": {"size": SIZE, "resize": "crop", "resample": "bicubic"},
+        "text": {"context_length": CONTEXT_LENGTH, "languages": ["en"]},
+        "license": "Apache-2.0",
+        "description": DESCRIPTION,
+    }
+    (out / "model.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Writes the two finished graphs: fixed features, then the trained heads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from onnx import TensorProto
+
+from backbone import Weights
+from graph import MICROSOFT, Array, Graph
+from image_features import add_features
+from minilm import TextTower
+
+LAYER_NORM_EPSILON = 1e-5
+# Standardised (and emphasised) features are limited to this size.
+CLIP = 20.0
+# Keeps the division by the length of an all-zero row defined.
+TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class HeadWeights:
+    """One trained head as float32 arrays; matrices are [in, out], each with its bias [out]."""
+
+    mean: Array
+    scale: Array
+    skip: tuple[Array, Array]
+    up: tuple[Array, Array]
+    down: tuple[Array, Array]
+    norm: tuple[Array, Array]
+
+
+Linear = Callable[[str, Array, Array], str]
+
+
+def folded_linear(graph: Graph) -> Linear:
+    """Products whose eight-bit weights become float when the session is made."""
+
+    def linear(x: str, weight: Array, bias: Array) -> str:
+        product = graph.node("MatMul", x, graph.weight8(weight, axis=1))
+        return graph.node("Add", product, graph.const(bias, "bias"))
+
+    return linear
+
+
+def add_head(graph: Graph, x: str, head: HeadWeights, linear: Linear) -> None:
+    """The head's nodes, from raw features [n, f] to the output `embedding` [n, d]."""
+    x = graph.node("Sub", x, graph.const(head.mean, "mean"))
+    x = graph.node("Mul", x, graph.const(head.scale, "scale"))
+    x = graph.node("Clip", x, graph.const(-CLIP), graph.const(CLIP))
+    hidden = graph.node("Gelu", linear(x, *head.up), domain=MICROSOFT)
+    y = graph.node("Add", linear(hidden, *head.down), linear(x, *head.skip))
+    weight, bias = (graph.const(part, "norm") for part in head.norm)
+    y = graph.node("LayerNormalization", y, weight, bias, axis=-1, epsilon=LAYER_NORM_EPSILON)
+    length = graph.node("ReduceL2", y, axes=[1], keepdims=1)
+    graph.node("Div", y, graph.node("Max", length, graph.const(TINY)), out="embedding")
+
+
+def export_image(
+    path: Path,
+    weights: Weights,
+    size: int,
+    label_vectors: Array,
+    parts: Sequence[str],
+    head: HeadWeights,
+) -> None:
+    """Write image.onnx: uint8 `pixels` [n, size, size, 3] to unit float32 `embedding` [n, d].
+
+    The head reads those `parts` of the features, in their order.
+    """
+    graph = Graph("starter-image")
+    features, _ = add_features(graph, weights, size, label_vectors)
+    joined = graph.node("Concat", *(features[part] for part in parts), axis=1)
+    add_head(graph, joined, head, folded_linear(graph))
+    dimension = len(head.norm[0])
+    graph.save(
+        path,
+        {"pixels": (TensorProto.UINT8, ["n", size, size, 3])},
+        {"embedding": (TensorProto.FLOAT, ["n", dimension])},
+    )
+
+
+def export_text(path: Path, minilm: Path, context_length: int, head: HeadWeights) -> None:
+    """Write text.onnx: int64 `input_ids`, `attention_mask` [n, t] to float32 `embedding` [n, d]."""
+    graph = Graph("starter-text")
+    tower = TextTower(graph, minilm, context_length)
+    pooled = tower.build("input_ids", "attention_mask")
+    add_head(graph, pooled, head, graph.linear8)
+    tokens = (TensorProto.INT64, ["n", "t"])
+    graph.save(
+        path,
+        {"input_ids": tokens, "attention_mask": tokens},
+        {"embedding": (TensorProto.FLOAT, ["n", len(head.norm[0])])},
+    )

@@ -1,0 +1,194 @@
+"""Contrastive training of the heads on cached features."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from corpus import CAPTIONS, CLASSES, TEXT_WIDTH, Corpus
+from graph import Array
+from heads import Head, Standardiser, TwoHeads
+from image_features import WIDTHS
+from scoring import retrieval, zero_shot
+
+# Parts of the image features whose standardised values are multiplied: they carry more per number.
+EMPHASIS = {"conse": 3.0, "colours": 2.0}
+# A pseudo-label is drawn from this many most likely classes.
+TOP_CLASSES = 10
+WARM_UP = 0.15
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a training run can vary; the defaults are what ships."""
+
+    parts: tuple[str, ...] = tuple(WIDTHS)
+    hidden: int = 1024
+    text_hidden: int = 1024
+    dimension: int = 512
+    dropout: float = 0.5
+    text_dropout: float = 0.3
+    noise: float = 0.3
+    text_noise: float = 0.0
+    rate: float = 2e-3
+    decay: float = 0.2
+    batch: int = 1000
+    pseudo_share: float = 0.45
+    group_share: float = 0.15
+    keyword_share: float = 0.1
+    phrase_share: float = 0.1
+    captions_per_photo: int = 1
+    epochs: int = 40
+    average_from: float = 0.6
+    average_decay: float = 0.98
+    seed: int = 0
+
+
+class Sampler:
+    """Draws batches of pairs: captioned photos, then photos with pseudo-labels."""
+
+    def __init__(self, corpus: Corpus, recipe: Recipe) -> None:
+        self._corpus = corpus
+        self._recipe = recipe
+        self._rng = np.random.default_rng(recipe.seed)
+        self.pseudo = int(recipe.batch * recipe.pseudo_share)
+        self.captioned = recipe.batch - self.pseudo
+        # Photos that the classifier is sure about are drawn more often.
+        confidence = corpus.beliefs[0].astype(np.float32).max(axis=1)
+        self._chances = confidence / confidence.sum()
+        # The labels that cover a class: its own name, its kinds and its places.
+        self._covering = [np.flatnonzero(column) for column in corpus.members.T]
+
+    def epoch(self) -> list[Array]:
+        """The captioned photos, shuffled and cut into batches."""
+        order = self._rng.permutation(self._corpus.captioned)
+        steps = len(order) // self.captioned
+        return [order[i * self.captioned : (i + 1) * self.captioned] for i in range(steps)]
+
+    def images(self, captioned: Array) -> tuple[Tensor, Array]:
+        """Features [batch, f] of a random view of each photo, and pseudo-classes int64 [pseudo]."""
+        chosen = self._rng.choice(len(self._chances), self.pseudo, p=self._chances)
+        photos = np.concatenate([captioned, chosen])
+        views = self._rng.integers(len(self._corpus.views), size=len(photos))
+        rows = [self._corpus.views[v][p] for v, p in zip(views, photos, strict=True)]
+        labelled = zip(views[len(captioned) :], chosen, strict=True)
+        classes = [self._draw_class(self._corpus.beliefs[v][p]) for v, p in labelled]
+        return torch.from_numpy(np.stack(rows).astype(np.float32)), np.array(classes)
+
+    def _draw_class(self, belief: Array) -> int:
+        best = np.argpartition(-belief, TOP_CLASSES)[:TOP_CLASSES]
+        weights = belief[best].astype(np.float64)
+        return int(self._rng.choice(best, p=weights / weights.sum()))
+
+    def labels(self, classes: Array) -> tuple[Tensor, Array]:
+        """Texts [n, 384] for the drawn classes [n], and which classes each covers [n, 1000]."""
+        labels = classes.copy()
+        for i in np.flatnonzero(self._rng.random(len(classes)) < self._recipe.group_share):
+            labels[i] = self._rng.choice(self._covering[classes[i]])
+        templates = self._rng.integers(self._corpus.labels.shape[1], size=len(labels))
+        texts = self._corpus.labels[labels, templates]
+        return torch.from_numpy(texts), self._corpus.members[labels]
+
+    def captions(self, photos: Array) -> Tensor:
+        """One text [n, 384] for each photo: a caption, its keywords or one of its phrases."""
+        which = self._rng.integers(CAPTIONS, size=len(photos))
+        kind = self._rng.random(len(photos))[:, None]
+        recipe, corpus = self._recipe, self._corpus
+        texts = corpus.captions[photos, which]
+        texts = np.where(kind < recipe.keyword_share, corpus.keywords[photos, which], texts)
+        texts = np.where(kind > 1 - recipe.phrase_share, corpus.phrases[photos, which], texts)
+        return torch.from_numpy(texts)
+
+
+def positives(covered: Array, classes: Array, captioned: int) -> Tensor:
+    """Bool [batch, batch]: does text (column) describe image (row)?
+
+    A caption describes its own photo, a label every photo whose drawn class it covers.
+    """
+    matrix = np.eye(captioned + len(classes), dtype=bool)
+    matrix[captioned:, captioned:] = covered[:, classes].T
+    return torch.from_numpy(matrix)
+
+
+def contrast(similarity: Tensor, positive: Tensor) -> Tensor:
+    """Symmetric InfoNCE (Radford et al. 2021) with several positives of equal weight."""
+    share = positive.float()
+    to_text = share / share.sum(dim=1, keepdim=True) * similarity.log_softmax(dim=1)
+    to_image = share / share.sum(dim=0, keepdim=True) * similarity.log_softmax(dim=0)
+    return -(to_text.sum(dim=1).mean() + to_image.sum(dim=0).mean()) / 2
+
+
+def new_heads(corpus: Corpus, recipe: Recipe) -> TwoHeads:
+    """Untrained heads, with standardisers measured on the original photos and the captions."""
+    parts = [(WIDTHS[name], EMPHASIS.get(name, 1.0)) for name in recipe.parts]
+    images = Standardiser(corpus.views[0], parts)
+    texts = Standardiser(corpus.captions.reshape(-1, TEXT_WIDTH), [(TEXT_WIDTH, 1.0)])
+    return TwoHeads(
+        Head(images, recipe.hidden, recipe.dimension, recipe.dropout, recipe.noise),
+        Head(texts, recipe.text_hidden, recipe.dimension, recipe.text_dropout, recipe.text_noise),
+    )
+
+
+def train(corpus: Corpus, recipe: Recipe) -> TwoHeads:
+    """Train heads and return their weights averaged over the last part of the training."""
+    torch.manual_seed(recipe.seed)
+    corpus = corpus.with_parts(recipe.parts)
+    heads = new_heads(corpus, recipe)
+    sampler = Sampler(corpus, recipe)
+    steps = recipe.epochs * len(sampler.epoch())
+    optimizer = torch.optim.AdamW(heads.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.rate, total_steps=steps, pct_start=WARM_UP
+    )
+    decay = torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average_decay)
+    average = torch.optim.swa_utils.AveragedModel(heads, multi_avg_fn=decay)
+    started, step = time.monotonic(), 0
+    for epoch in range(1, recipe.epochs + 1):
+        for captioned in sampler.epoch():
+            loss = batch_loss(heads, sampler, captioned, recipe.captions_per_photo)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            step += 1
+            if step >= recipe.average_from * steps:
+                average.update_parameters(heads)
+        if epoch % 10 == 0:
+            seconds = time.monotonic() - started
+            report = monitor(heads, corpus)
+            print(f"epoch {epoch} loss {loss.item():.3f} {seconds:.0f} s: {report}", flush=True)
+    result = average.module
+    print(f"averaged: {monitor(result, corpus)}", flush=True)
+    return result.eval()
+
+
+def batch_loss(heads: TwoHeads, sampler: Sampler, captioned: Array, texts: int) -> Tensor:
+    """The loss of one batch, averaged over `texts` draws of texts for the same photos."""
+    features, classes = sampler.images(captioned)
+    images = heads.image(features)
+    total = torch.zeros(())
+    for _ in range(texts):
+        labels, covered = sampler.labels(classes)
+        embedded = heads.text(torch.cat([sampler.captions(captioned), labels]))
+        similarity = heads.scale() * images @ embedded.T
+        total = total + contrast(similarity, positives(covered, classes, len(captioned)))
+    return total / texts
+
+
+@torch.no_grad()
+def monitor(heads: TwoHeads, corpus: Corpus) -> str:
+    """Scores on Flickr8k dev and on imagenet-1000 from cached features, for the log only."""
+    heads.eval()
+    photos = heads.image(torch.from_numpy(corpus.dev_photos.astype(np.float32)))
+    captions = heads.text(torch.from_numpy(corpus.dev_captions))
+    first = corpus.captioned
+    labelled = torch.from_numpy(corpus.views[0][first : first + CLASSES].astype(np.float32))
+    names = heads.text(torch.from_numpy(corpus.labels[:CLASSES, 0]))
+    found = retrieval(photos.numpy(), captions.numpy())
+    top = zero_shot(heads.image(labelled).numpy(), names.numpy(), np.arange(CLASSES))
+    heads.train()
+    return f"{found} imagenet {top}"
