@@ -17,8 +17,7 @@ TEMPLATE = Path(__file__).with_name("card_template.md")
 def write_card(folder: Path, data: Path) -> None:
     """Measure the model in `folder` and write its MODEL_CARD.md."""
     description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.*n*"))}
-    sizes.pop("MODEL_CARD.md", None)
+    sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.[jo]*n*"))}
     facts = {
         "REVISION": description["revision"],
         "DIMENSION": str(description["dimension"]),
