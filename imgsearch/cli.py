@@ -90,6 +90,9 @@ def index(
             help="Leave out names or relative paths that match, such as 'raw*' (repeatable).",
         ),
     ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try damaged files again, changed or not.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
     ] = False,
@@ -109,6 +112,7 @@ def index(
         report = opened.index(
             paths,
             excludes=exclude or (),
+            retry_failed=retry_failed,
             dry_run=dry_run,
             progress=None if as_json else show,
             should_stop=interruption.is_set,
@@ -215,7 +219,8 @@ def models(as_json: JsonOption = False, library: LibraryOption = None) -> None:
         mark = "*" if one.active else " "
         held = f"{one.embeddings} vectors in this library" if one.embeddings else "not used here"
         name = terminal.printable(one.name)
-        print(f"{mark} {name}  {one.revision}  dimension {one.dimension}  {held}")
+        revision = terminal.printable(one.revision)
+        print(f"{mark} {name}  {revision}  dimension {one.dimension}  {held}")
     print("Others: a model folder or a hub name with --model. * is active.")
 
 
@@ -254,21 +259,34 @@ class _Interruption:
 
 def main() -> None:
     """Run the command line; the process ends with 0, 1 (could not be done) or 2 (wrong usage)."""
+    # Started with `>&-` or without a console, Python has no such stream at all.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - lives as long as the process
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # A path that the terminal's encoding lacks is shown escaped; it must not end the command.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     debug = "--debug" in sys.argv[1:]
     try:
-        app()
+        try:
+            app()
+        finally:
+            # Now rather than at exit, where a full disk would be a traceback.
+            sys.stdout.flush()
     except ImgsearchError as error:
         if debug:
             raise
         terminal.print_error(str(error))
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # The reader of a pipe has seen enough (`| head`); Python would complain at exit otherwise.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of a pipe has seen enough (`| head`).
+        _discard_output()
+        sys.exit(1)
+    except OSError as error:
+        if debug:
+            raise
+        terminal.print_error(f"{error.strerror or error}. The answer could not be written whole.")
+        _discard_output()
         sys.exit(1)
     except Exception as error:
         if debug:
@@ -278,3 +296,8 @@ def main() -> None:
             "This is a fault in imgsearch. Run `imgsearch --debug ...` to see where."
         )
         sys.exit(1)
+
+
+def _discard_output() -> None:
+    """Let what is still buffered go nowhere; Python would complain about it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

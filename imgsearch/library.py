@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from imgsearch.encoders import STARTER, Encoder, load_encoder
+from imgsearch.errors import RootUnknown, UsageError
 from imgsearch.settings import IndexSettings, default_library_path
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ class Library:
         built-in starter for a new library. Nothing is created before the first `index`. Raises
         ModelNotFound, ModelInvalid or ExtraMissing.
         """
-        place = default_library_path() if path is None else Path(path).expanduser()
+        if path is not None and not os.fspath(path):
+            raise UsageError("The library's folder is an empty name. Give one with --library DIR")
+        place = default_library_path() if path is None else os.path.expanduser(path)
         encoder = load_encoder(model) if isinstance(model, str) else model
         return cls(Path(os.path.realpath(place)), encoder)
 
@@ -82,7 +85,8 @@ class Library:
         self,
         paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         *,
-        excludes: Sequence[str] = (),
+        excludes: str | Sequence[str] = (),
+        retry_failed: bool = False,
         dry_run: bool = False,
         progress: Callable[[Progress], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
@@ -90,7 +94,8 @@ class Library:
     ) -> IndexReport:
         """Bring the library up to date with the photos below the folders `paths`.
 
-        New, changed, moved and deleted files are handled; unchanged ones cost a stat. `progress` is
+        New, changed, moved and deleted files are handled; unchanged ones cost a stat, and damaged
+        ones too unless `retry_failed`. `progress` is
         called a few times a second; when `should_stop` returns True the batch in hand is finished
         and a further call goes on from there. Raises FolderInvalid or a LibraryError.
         """
@@ -101,7 +106,8 @@ class Library:
             self.path,
             [os.fspath(path) for path in given],
             self._encoder or self._default_encoder(),
-            excludes=excludes,
+            excludes=[excludes] if isinstance(excludes, str) else excludes,
+            retry_failed=retry_failed,
             dry_run=dry_run,
             progress=progress or _silent,
             should_stop=should_stop or _never,
@@ -122,7 +128,7 @@ class Library:
         """
         from imgsearch.search.query import Query
 
-        query = Query(text, None if like is None else Path(like).expanduser(), limit)
+        query = Query(text, None if like is None else Path(os.path.expanduser(like)), limit)
         if self._engine is None:
             from imgsearch.search.engine import QueryEngine
 
@@ -173,8 +179,14 @@ class Library:
 
         # Opening for writing would create a library that is not there.
         connect_read_only(self.path).close()
+        if not os.fspath(root):
+            raise RootUnknown("No folder was named. `imgsearch status` lists those of the library.")
+        given = os.path.abspath(os.path.expanduser(root))
         with Catalog(self.path) as catalog, writer_lock(self.path):
-            return remove_root(catalog, os.path.realpath(os.path.expanduser(root)))
+            # As it was named when it was indexed; or, by way of a link, the folder behind it.
+            return remove_root(
+                catalog, given if given in catalog.roots() else os.path.realpath(given)
+            )
 
     def _default_encoder(self) -> Encoder:
         """Return the encoder of the library's active model; the starter for a new library."""

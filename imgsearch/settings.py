@@ -13,7 +13,7 @@ def default_library_path() -> Path:
     """Return the folder of the library: ``$IMGSEARCH_LIBRARY``, else the user-data folder."""
     configured = os.environ.get(LIBRARY_VARIABLE)
     if configured:
-        return Path(configured).expanduser()
+        return Path(os.path.expanduser(configured))
     # Imported here because a query with --library needs no look-up of the platform's folders.
     from platformdirs import user_data_path
 

@@ -122,7 +122,7 @@ def print_report(report: IndexReport) -> None:
         print(f"Would be: {counts}. Nothing was written.")
     else:
         rate = f", {report.photos_per_second:.1f} photos/s" if report.embedded else ""
-        print(f"Model: {report.model}. {report.seconds:.1f} s{rate}.")
+        print(f"Model: {printable(report.model)}. {report.seconds:.1f} s{rate}.")
         print(f"{counts[0].upper()}{counts[1:]}.")
     if not report.seen_any:
         print("There are no photos in what was given.")
@@ -132,6 +132,11 @@ def print_report(report: IndexReport) -> None:
         print("All failed files with reasons: imgsearch status --failed")
     if report.links_skipped:
         print(f"{report.links_skipped} symbolic links were not followed; index their targets.")
+    if report.without_vectors:
+        print_note(
+            f"{report.without_vectors} pictures have no vectors of this model yet and are not "
+            "found with it. Index their folders, too."
+        )
     for place in report.unreadable:
         print_note(f"Cannot read {place}; what the library knows of it was kept.")
     for root in report.kept_roots:
@@ -143,28 +148,22 @@ def print_report(report: IndexReport) -> None:
 
 def print_status(status: LibraryStatus) -> None:
     """Print what a library holds."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    console.print(f"Library   {printable(status.library)}")
-    console.print(f"Pictures  {status.pictures} in {status.files} files, {status.failed} failed")
-    console.print(
+    print(f"Library   {printable(status.library)}")
+    print(f"Pictures  {status.pictures} in {status.files} files, {status.failed} failed")
+    print(
         f"On disk   catalog {human_bytes(status.catalog_bytes)}, "
         f"index {human_bytes(status.cache_bytes)}"
     )
     for model in status.models:
         mark = ", active" if model.active else ""
-        console.print(
-            f"Model     {printable(model.name)} ({model.revision}): "
+        print(
+            f"Model     {printable(model.name)} ({printable(model.revision)}): "
             f"{model.embeddings} vectors of dimension {model.dimension}{mark}"
         )
-    if status.roots:
-        table = Table("Folder", "Files", "Failed", box=None, pad_edge=False)
-        for root in status.roots:
-            absent = "" if root.present else "  (not there now)"
-            table.add_row(printable(root.path) + absent, str(root.files), str(root.failed))
-        console.print(table)
+    for root in status.roots:
+        failed = f", {root.failed} failed" if root.failed else ""
+        absent = "" if root.present else "  (not there now)"
+        print(f"Folder    {printable(root.path)}: {root.files} files{failed}{absent}")
 
 
 def print_failures(failures: Sequence[FailedFile]) -> None:

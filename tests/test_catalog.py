@@ -20,7 +20,13 @@ from imgsearch.data.lock import writer_lock
 from imgsearch.data.migrations import migrate
 from imgsearch.data.photo_store import PhotoStore
 from imgsearch.data.reader import CatalogReader
-from imgsearch.data.records import FileStat, NewPhoto, PictureFacts
+from imgsearch.data.records import (
+    FailureKind,
+    FileFailure,
+    FileStat,
+    NewPhoto,
+    PictureFacts,
+)
 from imgsearch.errors import (
     LibraryBusy,
     LibraryDamaged,
@@ -266,13 +272,28 @@ def test_a_query_reads_while_another_process_writes(indexed: Library) -> None:
         assert len(indexed.search("red")) == 1
 
 
+def test_a_path_that_leads_out_of_its_root_is_not_shown(indexed: Library) -> None:
+    indexed.close()
+    with closing(sqlite3.connect(catalog_file(indexed))) as database, database:
+        row = "SELECT root_id, ?, 1, 1, picture_id FROM file LIMIT 1"
+        for path in ("/etc/passwd", "../../../etc/passwd"):
+            database.execute(
+                f"INSERT INTO file (root_id, path, size, mtime_ns, picture_id) {row}", (path,)
+            )
+
+    [hit] = indexed.search("red")
+
+    assert (Path(hit.path).name, hit.duplicates) == ("a.jpg", ())
+
+
 def test_ids_of_removed_pictures_are_never_used_again(tmp_path: Path) -> None:
     facts = PictureFacts(1, 1, "PNG")
     with Catalog(tmp_path) as catalog:
         root_id = catalog.add_root("/photos")
         store = PhotoStore(catalog, catalog.register_model("m", "1", "m", 1))
         first = store.store([NewPhoto(FileStat(root_id, "a", 1, 1), b"1" * 32, facts, b"\0<")])
-        store.record_failures([(FileStat(root_id, "a", 2, 2), "damaged")])
+        changed = FileStat(root_id, "a", 2, 2)
+        store.record_failures([FileFailure(changed, "damaged", FailureKind.DAMAGED)])
         store.purge_orphans(older_than_days=0)
         second = store.store([NewPhoto(FileStat(root_id, "b", 1, 1), b"1" * 32, facts, b"\0<")])
 

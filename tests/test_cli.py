@@ -227,6 +227,9 @@ def test_version_and_help() -> None:
         (("index", str(EXAMPLES), "--model", str(EXAMPLES)), 1, "holds no model"),
         (("query", "cat", "--like", "no-such.jpg"), 1, "no library"),
         (("frobnicate",), 2, "frobnicate"),
+        (("index", str(EXAMPLES), "--library", ""), 2, "--library"),
+        (("remove", "", "--library", "x"), 1, "no library"),
+        (("query", "cat", "--library", "~no-such-user/x"), 1, "no library"),
     ],
 )
 def test_errors_are_short_with_a_way_out(
@@ -307,6 +310,22 @@ def test_a_closed_pipe_is_no_error_message() -> None:
     )
 
     assert answer.stderr == ""
+
+
+@pytest.mark.usefixtures("use_examples")
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">/dev/full", "<&-"])
+def test_missing_and_full_streams_are_no_fault(redirection: str) -> None:
+    answer = subprocess.run(
+        f"{sys.executable} -m imgsearch query cat {redirection}",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert "Traceback" not in answer.stderr
+    assert "unexpected" not in answer.stderr
+    assert (answer.returncode == 0) == (redirection != ">/dev/full")
 
 
 def start_indexing(folder: Path, library: Path) -> subprocess.Popen[str]:

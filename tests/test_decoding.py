@@ -110,8 +110,8 @@ def test_an_animation_is_its_first_frame() -> None:
         assert close(colour_of(data), (255, 0, 0))
 
 
-def two_coloured(orientation: int) -> bytes:
-    """Return a JPEG, stored as `orientation` says, whose upright left half is red."""
+def two_coloured(orientation: int, kind: str = "JPEG") -> bytes:
+    """Return a picture file, stored as `orientation` says, whose upright left half is red."""
     upright = Image.new("RGB", (64, 32), "blue")
     upright.paste("red", (0, 0, 32, 32))
     undo = {
@@ -126,12 +126,13 @@ def two_coloured(orientation: int) -> bytes:
     stored = upright.transpose(undo[orientation]) if orientation in undo else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return saved(stored, "JPEG", exif=exif, quality=95)
+    return saved(stored, kind, exif=exif)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_stands_upright(orientation: int) -> None:
-    photo = decode(two_coloured(orientation), LIMITS)
+def test_every_orientation_stands_upright(orientation: int, kind: str) -> None:
+    photo = decode(two_coloured(orientation, kind), LIMITS)
 
     assert photo.rgb.size == (photo.width, photo.height) == (64, 32)
     assert close(photo.rgb.getpixel((8, 16)), (254, 0, 0))  # type: ignore[arg-type]
@@ -192,6 +193,21 @@ def test_the_pixel_limit_is_exact() -> None:
     assert decode(data, DecodeLimits(max_pixels=10_000)).width == 100
     with pytest.raises(ImageUnreadable, match="too large"):
         decode(data, DecodeLimits(max_pixels=9_999))
+
+
+def test_exif_that_cannot_be_parsed_does_not_cost_the_pixels() -> None:
+    data = saved(Image.new("RGB", (8, 8), "red"), "PNG", exif=b"Exif\0\0II*\0")
+
+    assert colour_of(data) == (255, 0, 0)
+
+
+def test_pillows_own_limit_is_left_as_it_was() -> None:
+    before = Image.MAX_IMAGE_PIXELS
+
+    with pytest.raises(ImageUnreadable):
+        decode(png_header(30_000, 30_000) + b"\0\0\0\0IDAT", LIMITS)
+
+    assert before == Image.MAX_IMAGE_PIXELS
 
 
 def test_a_reduced_decode_keeps_the_size_facts() -> None:

@@ -130,6 +130,12 @@ def test_a_model_folder_anywhere_can_be_used(tmp_path: Path, starter: Encoder) -
     assert np.array_equal(encoder.encode_texts(["cat"]), starter.encode_texts(["cat"]))
 
 
+def description(**changes: object) -> bytes:
+    """Return the starter's model.json with some values changed."""
+    facts = json.loads((STARTER_FOLDER / "model.json").read_text())
+    return json.dumps({**facts, **changes}).encode()
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -137,6 +143,10 @@ def test_a_model_folder_anywhere_can_be_used(tmp_path: Path, starter: Encoder) -
         ("model.json", b"[]"),
         ("model.json", b'{"format": 99}'),
         ("model.json", b'{"format": 1, "name": "x"}'),
+        ("model.json", description(name="evil\x1b[31m")),
+        ("model.json", description(dimension=-3)),
+        ("model.json", description(image={"size": -5, "resize": "crop", "resample": "bicubic"})),
+        ("model.json", description(image={"size": 8, "resize": "crop", "resample": "bogus"})),
         ("image.onnx", b"garbage"),
         ("text.onnx", b""),
         ("tokenizer.json", b"{}"),
@@ -275,10 +285,11 @@ def test_another_architecture_is_refused(checkpoint: Path, tmp_path: Path) -> No
 def test_without_torch_the_error_names_the_extra(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr("imgsearch.encoders.transformers_clip.find_spec", lambda name: None)
 
-    with pytest.raises(ExtraMissing, match=r"imgsearch-engine\[torch\]"):
-        load_encoder(str(checkpoint))
+    for model in (str(checkpoint), "owner/name"):
+        with pytest.raises(ExtraMissing, match=r"imgsearch-engine\[torch\]"):
+            load_encoder(model)
 
 
 def test_without_faiss_the_error_names_both_extras(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,14 @@ import pytest
 from conftest import NOBODY, MakePhoto
 from PIL import Image
 
-from imgsearch import IndexReport, IndexSettings, Library, Progress
+from imgsearch import (
+    DecodeLimits,
+    ImgsearchError,
+    IndexReport,
+    IndexSettings,
+    Library,
+    Progress,
+)
 from imgsearch.encoders.fake import FakeEncoder
 
 
@@ -28,6 +35,16 @@ def found(library: Library, text: str = "red") -> set[str]:
     """Return the names of all files that a search can show."""
     hits = library.search(text, limit=1000)
     return {Path(path).name for hit in hits for path in (hit.path, *hit.duplicates)}
+
+
+def give_to_nobody(library: Path, tmp_path: Path) -> None:
+    """Let the user that `without_privileges` becomes write the library."""
+    if os.geteuid() != 0:
+        return
+    subprocess.run(["chown", "-R", str(NOBODY), library], check=True)
+    for parent in (tmp_path, *tmp_path.parents):
+        if "pytest" in str(parent):
+            parent.chmod(0o755)
 
 
 def test_new_photos_are_added_and_found(
@@ -337,11 +354,7 @@ def test_an_unreadable_folder_keeps_what_is_known_of_it(
     make_photo("locked/b.jpg", "green")
     library.index(folder, settings=settings)
     (folder / "locked").chmod(0)
-    if os.geteuid() == 0:
-        subprocess.run(["chown", "-R", str(NOBODY), library.path], check=True)
-        for parent in (tmp_path, *tmp_path.parents):
-            if parent.owner() == "root" and parent != Path("/") and "pytest" in str(parent):
-                parent.chmod(0o755)
+    give_to_nobody(library.path, tmp_path)
 
     with without_privileges():
         report = library.index(folder, settings=settings)
@@ -378,6 +391,191 @@ def test_a_new_model_embeds_everything_and_takes_over(
     active = [model for model in library.status().models if model.active]
     assert [(model.revision, model.embeddings) for model in active] == [("2", 1)]
     other.close()
+
+
+def test_a_failure_of_the_model_does_not_cost_what_is_known(
+    library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings
+) -> None:
+    make_photo("a.jpg", "red")
+    library.index(folder, settings=settings)
+    limits = DecodeLimits(max_pixels=1)
+    strict = IndexSettings(decode_workers=1, limits=limits)
+
+    with Library.open(library.path, model=FakeEncoder(revision="2")) as other:
+        failed = other.index(folder, settings=strict)
+
+    assert counts(failed) == {"failed": 1}
+    assert found(library) == {"a.jpg"}
+    assert counts(library.index(folder, settings=settings)) == {"unchanged": 1}
+
+
+def test_damaged_files_are_tried_again_when_asked(
+    library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings
+) -> None:
+    make_photo("a.jpg", "red")
+    strict = IndexSettings(decode_workers=1, limits=DecodeLimits(max_pixels=1))
+    library.index(folder, settings=strict)
+
+    assert counts(library.index(folder, settings=settings)) == {"failed": 1}
+    assert counts(library.index(folder, settings=settings, retry_failed=True)) == {"added": 1}
+
+
+def test_a_decoding_process_that_cannot_work_ends_the_run(
+    library: Library, folder: Path, make_photo: MakePhoto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_photo("a.jpg")
+    monkeypatch.setattr("sys.executable", "/no/such/python")
+
+    with pytest.raises(ImgsearchError, match="decoding process"):
+        library.index(folder)
+    assert library.failures() == []
+
+
+def test_times_beyond_what_sqlite_can_store(
+    library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings
+) -> None:
+    os.utime(make_photo("future.jpg"), (10_413_792_000, 10_413_792_000))
+    os.utime(make_photo("past.jpg", "blue"), (-1000, -1000))
+
+    assert counts(library.index(folder, settings=settings)) == {"added": 2}
+    assert counts(library.index(folder, settings=settings)) == {"unchanged": 2}
+
+
+@pytest.mark.parametrize("order", [("", "sub"), ("sub", ""), ("", ""), ("sub", "", "sub")])
+def test_overlapping_folders_are_one(
+    library: Library,
+    folder: Path,
+    make_photo: MakePhoto,
+    settings: IndexSettings,
+    order: tuple[str, ...],
+) -> None:
+    make_photo("a.jpg", "red")
+    make_photo("sub/b.jpg", "blue")
+    (folder / "link").symlink_to(folder)
+    paths = [folder / name for name in order]
+
+    dry = library.index(paths, dry_run=True, settings=settings)
+    report = library.index(paths, settings=settings)
+
+    assert counts(dry) == counts(report) == {"added": 2}
+    assert report.links_skipped == 1
+    assert [root.path for root in library.status().roots] == [str(folder)]
+
+
+def test_a_dry_run_takes_known_inner_roots_into_account(
+    library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings
+) -> None:
+    make_photo("sub/b.jpg", "blue")
+    make_photo("a.jpg", "red")
+    (folder / "text without suffix").write_text("hello")
+    library.index(folder / "sub", settings=settings)
+
+    dry = library.index(folder, dry_run=True, settings=settings)
+
+    assert counts(dry) == {"added": 1, "unchanged": 1}
+    assert [root.path for root in library.status().roots] == [str(folder / "sub")]
+
+
+def test_a_folder_behind_a_hidden_name_keeps_its_own_root(
+    library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings
+) -> None:
+    make_photo("a.jpg", "red")
+    make_photo(".private/b.jpg", "blue")
+    library.index(folder / ".private", settings=settings)
+    library.index(folder, settings=settings)
+
+    report = library.index(folder, settings=settings)
+
+    assert counts(report) == {"unchanged": 1}
+    assert found(library) == {"a.jpg", "b.jpg"}
+
+
+def test_an_unplugged_inner_root_is_kept(
+    library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings
+) -> None:
+    photo = make_photo("disk/a.jpg", "red")
+    make_photo("b.jpg", "blue")
+    library.index(folder / "disk", settings=settings)
+    photo.unlink()
+    library.index(folder, settings=settings)
+    kept = found(library)
+    make_photo("disk/a.jpg", "red")
+
+    back = library.index(folder, settings=settings)
+
+    assert kept == {"a.jpg", "b.jpg"}
+    assert counts(back) == {"unchanged": 2}
+    assert [root.path for root in library.status().roots] == [str(folder)]
+
+
+def test_a_move_and_a_copy_are_told_apart(
+    library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings
+) -> None:
+    photo = make_photo("a.jpg")
+    library.index(folder, settings=settings)
+    shutil.copy(photo, folder / "c.jpg")
+    photo.rename(folder / "b.jpg")
+
+    assert counts(library.index(folder, settings=settings)) == {"moved": 1, "added": 1}
+
+
+def test_a_file_without_suffix_that_is_no_image_any_more_is_forgotten(
+    library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings
+) -> None:
+    make_photo("stays.jpg", "blue")
+    make_photo("a.jpg", "red").rename(folder / "a")
+    library.index(folder, settings=settings)
+    (folder / "a").write_text("only text now")
+
+    library.index(folder, settings=settings)
+
+    assert found(library) == {"stays.jpg"}
+    assert library.failures() == []
+
+
+def test_one_exclude_pattern_may_be_a_plain_string(
+    library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings
+) -> None:
+    make_photo("a.jpg", "red")
+    make_photo("raw1/b.jpg", "blue")
+
+    assert counts(library.index(folder, excludes="raw*", settings=settings)) == {"added": 1}
+
+
+def test_a_root_is_removed_by_the_name_it_has(
+    library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings, tmp_path: Path
+) -> None:
+    make_photo("a.jpg", "red")
+    library.index(folder, settings=settings)
+    moved = folder.rename(tmp_path / "moved")
+    folder.symlink_to(moved)
+    library.index(moved, settings=settings)
+
+    library.remove(folder)
+
+    assert [root.path for root in library.status().roots] == [str(moved)]
+
+
+def test_a_file_that_cannot_be_looked_at_is_not_gone(
+    library: Library,
+    folder: Path,
+    make_photo: MakePhoto,
+    settings: IndexSettings,
+    without_privileges: Callable[[], AbstractContextManager[None]],
+    tmp_path: Path,
+) -> None:
+    make_photo("listed/a.jpg", "red")
+    library.index(folder, settings=settings)
+    # Names can be listed, but nothing in it can be looked at.
+    (folder / "listed").chmod(0o444)
+    give_to_nobody(library.path, tmp_path)
+
+    with without_privileges():
+        report = library.index(folder, settings=settings)
+    (folder / "listed").chmod(0o755)
+
+    assert (report.removed, len(report.unreadable)) == (0, 1)
+    assert found(library) == {"a.jpg"}
 
 
 def test_stopping_keeps_what_is_done_and_the_next_run_goes_on(

@@ -61,11 +61,11 @@ def test_stopping_does_not_wait_for_a_hanging_decoder(
 ) -> None:
     make_photo("a.jpg")
     (folder / "b.jpg").write_bytes(b"SLEEP")
-    settings = IndexSettings(decode_workers=1, limits=DecodeLimits(timeout_seconds=60))
+    settings = IndexSettings(decode_workers=2, limits=DecodeLimits(timeout_seconds=60))
     started = time.monotonic()
 
     report = library.index(
-        folder, settings=settings, should_stop=lambda: time.monotonic() - started > 2
+        folder, settings=settings, should_stop=lambda: time.monotonic() - started > 4
     )
 
     assert report.interrupted

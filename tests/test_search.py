@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import MakePhoto
 
+import imgsearch
 from imgsearch import IndexSettings, Library, SearchResults
 from imgsearch.encoders.fake import FakeEncoder
 from imgsearch.errors import (
     ImageUnreadable,
     LibraryEmpty,
+    LibraryNotFound,
     ModelNotFound,
     QueryInvalid,
 )
 
+STARTER_FOLDER = Path(imgsearch.__file__).parent / "encoders" / "starter"
 COLOURS = ("red", "green", "blue", "yellow", "cyan")
 
 
@@ -159,6 +163,57 @@ def test_an_open_library_sees_what_another_one_indexed(
 
     assert found[0] == "magenta"
     assert "red" not in found
+
+
+def test_an_open_library_follows_a_switch_to_another_model(
+    folder: Path, make_photo: MakePhoto, settings: IndexSettings, tmp_path: Path
+) -> None:
+    make_photo("a.jpg", "red")
+    path = tmp_path / "library"
+    with Library.open(path) as session, Library.open(path) as other:
+        other.index(folder, settings=settings)
+        before = session.search("red").model
+        copy = Path(shutil.copytree(STARTER_FOLDER, tmp_path / "model"))
+        facts = json.loads((copy / "model.json").read_text())
+        (copy / "model.json").write_text(json.dumps({**facts, "name": "second"}))
+        with Library.open(path, model=str(copy)) as switching:
+            switching.index(folder, settings=settings)
+
+        assert (before, session.search("red").model) == ("starter", "second")
+
+
+def test_an_open_library_notices_that_it_was_made_anew(
+    colours: Library, folder: Path, settings: IndexSettings
+) -> None:
+    colours.search("red")
+    shutil.rmtree(colours.path)
+    with pytest.raises(LibraryNotFound):
+        colours.search("red")
+    (folder / "red.png").unlink()
+    with Library.open(colours.path, model=FakeEncoder()) as other:
+        other.index(folder, settings=settings)
+
+    assert "red" not in names(colours.search("red"))
+
+
+def test_a_model_without_vectors_is_not_made_active(
+    colours: Library, tmp_path: Path, settings: IndexSettings
+) -> None:
+    (tmp_path / "empty").mkdir()
+    with Library.open(colours.path, model=FakeEncoder(revision="2")) as other:
+        report = other.index(tmp_path / "empty", settings=settings)
+        with pytest.raises(LibraryEmpty, match="no vectors"):
+            other.search("red")
+
+    assert report.without_vectors == len(COLOURS)
+    assert [model.revision for model in colours.status().models if model.active] == ["1"]
+
+
+def test_searching_by_a_pipe_does_not_wait_for_it(colours: Library, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+
+    with pytest.raises(ImageUnreadable, match="ordinary file"):
+        colours.search(like=tmp_path / "pipe.jpg")
 
 
 def test_a_deleted_cache_is_made_again(colours: Library) -> None:

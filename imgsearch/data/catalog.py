@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from sqlalchemy import create_engine, delete, select, text, update
+from sqlalchemy import bindparam, create_engine, delete, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -46,6 +46,7 @@ class Catalog:
         Raises LibraryReadOnly, LibraryDamaged, LibraryTooNew, LibraryFull or LibraryBusy.
         """
         self.library = library
+        self._rehearsal: Session | None = None
         connection = connect_writable(library)
         self._engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
         try:
@@ -80,6 +81,10 @@ class Catalog:
 
         Raises LibraryFull, LibraryReadOnly or LibraryBusy for what SQLite reports.
         """
+        if self._rehearsal is not None:
+            yield self._rehearsal
+            self._rehearsal.flush()
+            return
         try:
             with Session(self._engine) as session:
                 # The driver is in autocommit mode; IMMEDIATE takes the write lock up front, so
@@ -91,6 +96,17 @@ class Catalog:
             if isinstance(error.orig, sqlite3.Error):
                 raise translate(error.orig, self.library) from error
             raise
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """Let every transaction inside this block happen, and undo them all at its end."""
+        with self.transaction() as session:
+            self._rehearsal = session
+            try:
+                yield
+            finally:
+                self._rehearsal = None
+                session.rollback()
 
     def _create(self) -> None:
         with self.transaction() as session:
@@ -152,10 +168,7 @@ class Catalog:
             return {root.path: root.id for root in session.scalars(select(Root))}
 
     def add_root(self, path: str) -> int:
-        """Return the id of the root at the absolute `path`, making it when it is new.
-
-        Roots that lie below the new one become part of it: their files keep their pictures.
-        """
+        """Return the id of the root at the absolute `path`, making it when it is new."""
         with self.transaction() as session:
             known = session.scalar(select(Root.id).where(Root.path == path))
             if known is not None:
@@ -163,10 +176,14 @@ class Catalog:
             root = Root(path=path, added_at=time.time())
             session.add(root)
             session.flush()
-            for inner in session.scalars(select(Root).where(Root.id != root.id)).all():
-                if is_below(inner.path, path):
-                    _absorb(session, root, inner)
             return root.id
+
+    def absorb_root(self, outer_path: str, inner_path: str) -> None:
+        """Make the root at `inner_path` a part of the one at `outer_path`, above it."""
+        with self.transaction() as session:
+            outer = session.scalars(select(Root).where(Root.path == outer_path)).one()
+            inner = session.scalars(select(Root).where(Root.path == inner_path)).one()
+            _absorb(session, outer, inner)
 
     def mark_scanned(self, root_ids: list[int]) -> None:
         """Record that these roots were scanned to the end."""
@@ -195,9 +212,12 @@ def _absorb(session: Session, outer: Root, inner: Root) -> None:
     for table in (File, Failure):
         rows = session.execute(select(table.id, table.path).where(table.root_id == inner.id))
         changes = [
-            {"id": row.id, "root_id": outer.id, "path": os.path.join(prefix, row.path)}
-            for row in rows
+            {"row": row.id, "root": outer.id, "new": os.path.join(prefix, row.path)} for row in rows
         ]
         if changes:
-            session.execute(update(table), changes)
+            # OR IGNORE: the outer root may know the same file already, and one row is enough.
+            statement = update(table).prefix_with("OR IGNORE").where(table.id == bindparam("row"))
+            session.connection().execute(
+                statement.values(root_id=bindparam("root"), path=bindparam("new")), changes
+            )
     session.execute(delete(Root).where(Root.id == inner.id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -79,7 +80,8 @@ def connect_read_only(library: Path) -> sqlite3.Connection:
         except sqlite3.OperationalError:
             connection.close()
             # A WAL database needs a shared-memory file beside it, which cannot be made in a folder
-            # that is not writable; nobody can be writing there, so `immutable` is true.
+            # that is not writable for us. `immutable` reads without it, and without the work of
+            # another user who may be writing there at this moment.
             if os.access(library, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
                 raise
             connection = sqlite3.connect(
@@ -148,27 +150,31 @@ def translated_errors(library: Path) -> Iterator[None]:
 
 def translate(error: sqlite3.Error | OSError, library: Path) -> LibraryError:
     """Return the user-facing error for what SQLite or the file system said about `library`."""
-    text = str(error).lower()
-    unwritable = ("readonly", "read-only", "unable to open")
-    if isinstance(error, PermissionError) or any(words in text for words in unwritable):
+    # Not from the message, which may hold any path.
+    name = getattr(error, "sqlite_errorname", "") or ""
+    number = getattr(error, "errno", None)
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")) or number in (
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+    ):
         return LibraryReadOnly(
             f"The library {library} cannot be written. Give another folder with --library, or "
             "change its permissions."
         )
-    if "full" in text or "no space" in text or "quota" in text:
+    if name.startswith("SQLITE_FULL") or number in (errno.ENOSPC, errno.EDQUOT):
         return LibraryFull(
             f"The disk that holds the library {library} is full. What was committed is safe; free "
             "some space and run the same command again."
         )
-    if "locked" in text or "busy" in text:
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return LibraryBusy(
             f"Another process has been writing the library {library} for "
             f"{BUSY_TIMEOUT_SECONDS:.0f} seconds. Try again when it is done."
         )
-    if isinstance(error, (FileExistsError, NotADirectoryError)):
+    if number in (errno.EEXIST, errno.ENOTDIR):
         return LibraryError(f"The library {library} is not a folder. Give one with --library.")
-    if isinstance(error, sqlite3.DatabaseError) and (
-        "not a database" in text or "malformed" in text or "no such table" in text
-    ):
+    # SQLITE_ERROR with an unknown table or column: the schema is not what its version says.
+    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_ERROR")):
         return damaged(library)
     return LibraryError(f"The library {library} cannot be used: {error}.")

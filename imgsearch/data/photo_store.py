@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
 from imgsearch.data.catalog import Catalog, bump_generation
-from imgsearch.data.records import FileStat, NewPhoto
+from imgsearch.data.records import FileFailure, FileStat, NewPhoto
 from imgsearch.data.schema import Embedding, Failure, File, Picture, Root
 from imgsearch.errors import RootUnknown
 
@@ -96,8 +96,12 @@ class PhotoStore:
                 )
         return found
 
-    def record_failures(self, failures: Sequence[tuple[FileStat, str]]) -> None:
-        """Remember files that could not be read, with the reason; their old content is dropped."""
+    def record_failures(self, failures: Sequence[FileFailure]) -> None:
+        """Remember files that gave no picture, with the reason.
+
+        What the catalog knows of a file is dropped if the file has changed since; a file that is as
+        it was keeps the picture that was read from it before.
+        """
         if not failures:
             return
         now = time.time()
@@ -108,32 +112,52 @@ class PhotoStore:
                     index_elements=[Failure.root_id, Failure.path],
                     set_={
                         name: statement.excluded[name]
-                        for name in ("size", "mtime_ns", "reason", "failed_at")
+                        for name in ("size", "mtime_ns", "kind", "reason", "failed_at")
                     },
                 ),
                 [
-                    {**_file_row(file), "reason": reason, "failed_at": now}
-                    for file, reason in failures
+                    {
+                        **_file_row(one.file),
+                        "kind": one.kind.value,
+                        "reason": one.reason,
+                        "failed_at": now,
+                    }
+                    for one in failures
                 ],
             )
-            lost = _shown_by(session, [file for file, _ in failures])
-            if lost:
-                for chunk in _chunks([file for file, _ in failures]):
-                    session.execute(delete(File).where(_any_of(File, chunk)))
-                _mark_orphans(session, lost)
-                bump_generation(session)
+            outdated: list[int] = []
+            for chunk in _chunks([one.file for one in failures]):
+                rows = session.execute(
+                    select(File.id, File.root_id, File.path, File.size, File.mtime_ns).where(
+                        _any_of(File, chunk)
+                    )
+                )
+                outdated += [row.id for row in rows if FileStat(*row[1:]) not in chunk]
+            if outdated:
+                _delete_files(session, outdated)
 
     def remove_files(self, file_ids: Sequence[int]) -> None:
         """Forget files that are gone; pictures left without a file become orphans."""
         if not file_ids:
             return
         with self._catalog.transaction() as session:
-            for chunk in _chunks(file_ids):
-                showing = select(File.picture_id).where(File.id.in_(chunk))
-                lost = session.scalars(showing.distinct()).all()
-                session.execute(delete(File).where(File.id.in_(chunk)))
-                _mark_orphans(session, lost)
-            bump_generation(session)
+            _delete_files(session, file_ids)
+
+    def count_without_vectors(self) -> int:
+        """Return how many pictures that a file shows have no vector of the model."""
+        embedded = exists().where(
+            Embedding.picture_id == Picture.id, Embedding.model_id == self._model_id
+        )
+        with self._catalog.transaction() as session:
+            return session.execute(
+                select(func.count()).where(Picture.orphaned_at.is_(None), ~embedded)
+            ).scalar_one()
+
+    def has_vectors(self) -> bool:
+        """Tell whether any picture has a vector of the model."""
+        with self._catalog.transaction() as session:
+            one = select(Embedding.picture_id).where(Embedding.model_id == self._model_id).limit(1)
+            return session.scalar(one) is not None
 
     def purge_orphans(self, older_than_days: float) -> None:
         """Delete pictures, and with them their vectors, that no file has shown for so long."""
@@ -154,7 +178,9 @@ def remove_root(catalog: Catalog, path: str) -> int:
             held = ", ".join(known) if known else "none"
             raise RootUnknown(f"{path} is not a folder of this library. Its folders: {held}.")
         pictures = select(File.picture_id).where(File.root_id == root.id)
-        count = len(session.execute(select(File.id).where(File.root_id == root.id)).all())
+        count = session.execute(
+            select(func.count()).select_from(File).where(File.root_id == root.id)
+        ).scalar_one()
         candidates = session.scalars(pictures.distinct()).all()
         session.execute(delete(Root).where(Root.id == root.id))
         for chunk in _chunks(candidates):
@@ -162,6 +188,15 @@ def remove_root(catalog: Catalog, path: str) -> int:
             session.execute(delete(Picture).where(Picture.id.in_(chunk)).where(~_shown()))
         bump_generation(session)
     return count
+
+
+def _delete_files(session: Session, file_ids: Sequence[int]) -> None:
+    for chunk in _chunks(file_ids):
+        showing = select(File.picture_id).where(File.id.in_(chunk))
+        lost = session.scalars(showing.distinct()).all()
+        session.execute(delete(File).where(File.id.in_(chunk)))
+        _mark_orphans(session, lost)
+    bump_generation(session)
 
 
 def _picture_ids(session: Session, hashes: Iterable[bytes]) -> dict[bytes, int]:

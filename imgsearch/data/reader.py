@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from imgsearch.data.connection import (
     SCHEMA_VERSION,
+    catalog_path,
     connect_read_only,
     damaged,
     schema_version,
@@ -61,6 +62,7 @@ class CatalogReader:
         Raises LibraryNotFound, LibraryDamaged or LibraryTooNew.
         """
         self.library = library
+        self._identity = _identity(library)
         self._connection = connect_read_only(library)
         if 0 < schema_version(self._connection) < SCHEMA_VERSION:
             self._connection.close()
@@ -81,6 +83,10 @@ class CatalogReader:
     def close(self) -> None:
         """Release the database file."""
         self._connection.close()
+
+    def is_current(self) -> bool:
+        """Tell whether the open file still is the library's catalog: not deleted, not replaced."""
+        return self._identity is not None and self._identity == _identity(self.library)
 
     def _migrate(self) -> None:
         from imgsearch.data.catalog import Catalog
@@ -137,8 +143,9 @@ class CatalogReader:
         for start in range(0, len(ids), _PAGE):
             wanted = json.dumps(ids[start : start + _PAGE].tolist())
             rows = self.rows(
+                # CROSS: SQLite would otherwise walk the whole table for every page.
                 "SELECT e.picture_id, e.vector FROM json_each(?) wanted "
-                "JOIN embedding e ON e.picture_id = wanted.value AND e.model_id = ?",
+                "CROSS JOIN embedding e ON e.picture_id = wanted.value AND e.model_id = ?",
                 wanted,
                 model.id,
             )
@@ -155,14 +162,18 @@ class CatalogReader:
         rows = self.rows(
             "SELECT p.id, r.path, f.path, p.byte_size, p.width, p.height, p.format, p.orientation,"
             " p.taken_at, p.camera, p.lens, p.latitude, p.longitude"
-            " FROM json_each(?) wanted JOIN picture p ON p.id = wanted.value"
-            " JOIN file f ON f.picture_id = p.id JOIN root r ON r.id = f.root_id",
+            " FROM json_each(?) wanted CROSS JOIN picture p ON p.id = wanted.value"
+            " CROSS JOIN file f ON f.picture_id = p.id CROSS JOIN root r ON r.id = f.root_id",
             json.dumps([int(one) for one in ids]),
         )
         paths: dict[int, list[str]] = {}
         facts: dict[int, tuple[Any, ...]] = {}
         for id_, root, path, *rest in rows:
-            full = os.path.join(from_stored(root), from_stored(path))
+            folder = from_stored(root)
+            full = os.path.normpath(os.path.join(folder, from_stored(path)))
+            # A catalog is a file like any other: what it says must not lead out of its roots.
+            if os.path.commonpath((folder, full)) != os.path.normpath(folder):
+                continue
             paths.setdefault(id_, []).append(full)
             facts[id_] = tuple(rest)
         return {
@@ -174,3 +185,12 @@ class CatalogReader:
             )
             for id_, rest in facts.items()
         }
+
+
+def _identity(library: Path) -> tuple[int, int] | None:
+    """Return what tells the catalog's file from any other, or None if it is not there."""
+    try:
+        facts = catalog_path(library).stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino

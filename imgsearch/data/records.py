@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from enum import Enum
+
+# SQLite's integers have 64 bits; a file system may hold a time beyond the year 2262.
+_MAX_INTEGER = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +18,35 @@ class FileStat:
     path: str
     size: int
     mtime_ns: int
+
+    @classmethod
+    def of(cls, root_id: int, path: str, size: int, mtime_ns: int) -> FileStat:
+        """Return the record with the time brought into the range that SQLite can store."""
+        return cls(root_id, path, size, max(-_MAX_INTEGER, min(_MAX_INTEGER, mtime_ns)))
+
+    def with_stat(self, facts: os.stat_result) -> FileStat:
+        """Return the record of the same file with the stat values of an open descriptor."""
+        return FileStat.of(self.root_id, self.path, facts.st_size, facts.st_mtime_ns)
+
+
+class FailureKind(Enum):
+    """What a failure means for the next run."""
+
+    # The bytes are at fault: tried again when they change, or when it is asked for.
+    DAMAGED = "damaged"
+    # The file could not be read at all: tried again in every run.
+    UNREADABLE = "unreadable"
+    # Its name said nothing and its first bytes say that it is no image: not shown to anybody.
+    NO_IMAGE = "no image"
+
+
+@dataclass(frozen=True, slots=True)
+class FileFailure:
+    """A file that gave no picture, and why."""
+
+    file: FileStat
+    reason: str
+    kind: FailureKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +87,13 @@ class FailedFile:
 
 @dataclass(frozen=True, slots=True)
 class RootStatus:
-    """A folder of the library and what is known below it."""
+    """A folder of the library and what is known below it; `scanned_at` is Unix time."""
 
     path: str
     files: int
     failed: int
     present: bool
+    scanned_at: float | None
 
 
 @dataclass(frozen=True, slots=True)

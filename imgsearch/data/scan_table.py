@@ -31,7 +31,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.orm import aliased
 
 from imgsearch.data.catalog import Catalog
-from imgsearch.data.records import FileStat
+from imgsearch.data.records import FailureKind, FileStat
 from imgsearch.data.schema import Embedding, Failure, File, PathText, Picture
 
 _PAGE = 1000
@@ -93,14 +93,14 @@ class GoneFile:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What was scanned: everything below `prefix` of a root ("" for the whole root)."""
+    """A part of a root: `prefix` (a folder or file) and all below it; "" is the whole root."""
 
     root_id: int
     prefix: str = ""
 
     def covers(self, root_id: int, path: str) -> bool:
         """Tell whether the file lies inside this scope."""
-        inside = not self.prefix or path.startswith(self.prefix + os.sep)
+        inside = not self.prefix or path == self.prefix or path.startswith(self.prefix + os.sep)
         return root_id == self.root_id and inside
 
 
@@ -146,23 +146,31 @@ class ScanTable:
             found = session.scalar(select(File.id).where(File.root_id == root_id).limit(1))
             return found is not None
 
-    def count_pending(self, model_id: int) -> int:
+    def count_pending(self, model_id: int, *, retry_failed: bool) -> int:
         """Return how many scanned files need work."""
-        statement = select(func.count()).select_from(_pending(model_id).subquery())
+        statement = select(func.count()).select_from(_pending(model_id, retry_failed).subquery())
         with self._catalog.transaction() as session:
             return session.execute(statement).scalar_one()
 
-    def count_known_failures(self) -> int:
-        """Return how many scanned files failed before and have not changed since."""
-        statement = select(func.count()).select_from(_scanned).join(Failure, _same(Failure))
+    def count_set_aside(self, model_id: int, kind: FailureKind) -> int:
+        """Return how many scanned files failed before, in this way, and have not changed since.
+
+        Not counted are those that have a vector of the model all the same.
+        """
+        statement = (
+            select(func.count())
+            .select_from(_scanned)
+            .join(Failure, _same(Failure))
+            .where(Failure.kind == kind.value, ~_embedded_before(model_id))
+        )
         with self._catalog.transaction() as session:
             return session.execute(statement).scalar_one()
 
-    def pending(self, model_id: int) -> Iterator[PendingFile]:
+    def pending(self, model_id: int, *, retry_failed: bool) -> Iterator[PendingFile]:
         """Yield the files that need work, in the order of the scan, a page at a time."""
         last = 0
         while True:
-            statement = _pending(model_id).where(_scanned.c.id > last)
+            statement = _pending(model_id, retry_failed).where(_scanned.c.id > last)
             with self._catalog.transaction() as session:
                 page = session.execute(statement.order_by(_scanned.c.id).limit(_PAGE)).all()
             if not page:
@@ -232,11 +240,24 @@ def _same(table: type[File] | type[Failure]) -> ColumnElement[bool]:
     )
 
 
-def _pending(model_id: int) -> Select[Any]:
+def _embedded_before(model_id: int) -> ColumnElement[bool]:
+    """Match scanned files that are as they were and whose picture has a vector of the model."""
+    return (
+        select(File.id)
+        .join(Embedding, Embedding.picture_id == File.picture_id)
+        .where(_same(File), Embedding.model_id == model_id)
+        .exists()
+    )
+
+
+def _pending(model_id: int, retry_failed: bool) -> Select[Any]:
     """Select the scanned files that are new, changed, or without a vector of the model."""
     same = and_(File.size == _scanned.c.size, File.mtime_ns == _scanned.c.mtime_ns)
     embedded = aliased(Embedding)
-    failed_before = exists().where(_same(Failure))
+    set_aside = [FailureKind.NO_IMAGE.value]
+    if not retry_failed:
+        set_aside.append(FailureKind.DAMAGED.value)
+    failed_before = exists().where(_same(Failure), Failure.kind.in_(set_aside))
     size_known = (
         select(Picture.id)
         .join(Embedding, and_(Embedding.picture_id == Picture.id, Embedding.model_id == model_id))

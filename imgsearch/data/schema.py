@@ -128,7 +128,7 @@ class Embedding(Base):
 
 
 class Failure(Base):
-    """A file that could not be read, with its reason; retried when its size or time changes."""
+    """A file that gave no picture, with the reason; `kind` is one of `records.FailureKind`."""
 
     __tablename__ = "failure"
     __table_args__ = (UniqueConstraint("root_id", "path"),)
@@ -138,5 +138,6 @@ class Failure(Base):
     path: Mapped[str] = mapped_column(PathText)
     size: Mapped[int]
     mtime_ns: Mapped[int]
+    kind: Mapped[str]
     reason: Mapped[str]
     failed_at: Mapped[float]

@@ -8,7 +8,7 @@ from pathlib import Path
 from imgsearch.data.connection import catalog_path
 from imgsearch.data.paths import from_stored
 from imgsearch.data.reader import CatalogReader
-from imgsearch.data.records import FailedFile, LibraryStatus, ModelStatus, RootStatus
+from imgsearch.data.records import FailedFile, FailureKind, LibraryStatus, ModelStatus, RootStatus
 from imgsearch.data.vector_cache import FOLDER_NAME
 
 
@@ -18,12 +18,14 @@ def read_status(reader: CatalogReader) -> LibraryStatus:
         return LibraryStatus(str(reader.library), (), 0, 0, 0, (), 0, 0)
     rows = reader.rows(
         "SELECT r.path, (SELECT count(*) FROM file f WHERE f.root_id = r.id),"
-        " (SELECT count(*) FROM failure x WHERE x.root_id = r.id) FROM root r ORDER BY r.path"
+        " (SELECT count(*) FROM failure x WHERE x.root_id = r.id AND x.kind != ?), r.scanned_at"
+        " FROM root r ORDER BY r.path",
+        FailureKind.NO_IMAGE.value,
     )
     roots = []
-    for stored, files, failed in rows:
+    for stored, files, failed, scanned_at in rows:
         path = from_stored(stored)
-        roots.append(RootStatus(path, files, failed, present=os.path.isdir(path)))
+        roots.append(RootStatus(path, files, failed, os.path.isdir(path), scanned_at))
     active = reader.active_model()
     counts = dict(reader.rows("SELECT model_id, count(*) FROM embedding GROUP BY model_id"))
     models = tuple(
@@ -56,6 +58,8 @@ def read_failures(reader: CatalogReader) -> list[FailedFile]:
         return []
     rows = reader.rows(
         "SELECT r.path, x.path, x.reason FROM failure x JOIN root r ON r.id = x.root_id"
+        " WHERE x.kind != ?",
+        FailureKind.NO_IMAGE.value,
     )
     failures = [
         FailedFile(os.path.join(from_stored(root), from_stored(path)), reason)

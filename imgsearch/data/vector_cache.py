@@ -58,6 +58,8 @@ class VectorIndex:
 
         `query` is a unit vector, float32 [d]; k is `top_k` or the number of pictures if smaller.
         """
+        if not len(self):
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         scores, ids = self._index.search(query[None, :], min(top_k, len(self)))
         order = np.lexsort((ids[0], -scores[0]))
         return ids[0][order], scores[0][order]
@@ -71,16 +73,17 @@ class VectorCache:
         self._model = model
         self._stamp_path = self._folder / f"model-{model.id}.json"
 
-    def load(self, reader: CatalogReader) -> VectorIndex:
+    def load(self, reader: CatalogReader, *, trust_cache: bool = True) -> VectorIndex:
         """Return the index of the catalog's present generation.
 
-        A cache that cannot be written (a read-only library, a full disk) is no error: the index
-        then lives in memory only.
+        Without `trust_cache` it is made from the catalog alone, and the cache replaced. A cache
+        that cannot be written (a read-only library, a full disk) is no error: the index then lives
+        in memory only.
         """
         import_faiss()
         library_id = reader.meta("library_id") or ""
         generation = int(reader.meta("generation") or 0)
-        stamp = self._read_stamp(library_id)
+        stamp = self._read_stamp(library_id) if trust_cache else None
         if stamp is not None and stamp.generation == generation:
             index = self._read_index(stamp, memory_map=True)
             if index is not None:
@@ -89,15 +92,9 @@ class VectorCache:
         if index is None:
             index = new_index(self._model.dimension)
         index = self._brought_up_to_date(index, reader)
-        with contextlib.suppress(OSError, RuntimeError):
+        with contextlib.suppress(OSError, RuntimeError, TypeError):
             self._write(index, library_id, generation)
         return VectorIndex(index)
-
-    def rebuild(self, reader: CatalogReader) -> VectorIndex:
-        """Throw the cache of this model away and make it again."""
-        with contextlib.suppress(OSError):
-            self._stamp_path.unlink()
-        return self.load(reader)
 
     def _read_stamp(self, library_id: str) -> Stamp | None:
         try:
@@ -120,8 +117,8 @@ class VectorCache:
             # A mapped index opens at once and is shared between processes, but cannot be changed.
             flags = faiss.IO_FLAG_MMAP_IFC if memory_map else 0
             index = faiss.read_index(str(path), flags)
-        except (OSError, RuntimeError, MemoryError):
-            return None
+        except (OSError, RuntimeError, MemoryError, TypeError):
+            return None  # FAISS takes no path that is not UTF-8, and says so by TypeError.
         fits = index.d == stamp.dimension and index.ntotal == stamp.count
         return index if fits and isinstance(index, faiss.IndexIDMap) else None
 
@@ -164,7 +161,7 @@ class VectorCache:
             )
             stamp_draft.write_text(json.dumps(asdict(stamp)), encoding="utf-8")
             os.replace(stamp_draft, self._stamp_path)
-        except (OSError, RuntimeError):
+        except (OSError, RuntimeError, TypeError):
             for draft in (path, stamp_draft):
                 with contextlib.suppress(OSError):
                     draft.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from imgsearch.encoders.base import Encoder, ModelDescription, Preprocessing, Resize
@@ -24,7 +25,7 @@ def load_encoder(model: str = STARTER) -> Encoder:
         from imgsearch.encoders.onnx_folder import OnnxFolderEncoder
 
         return OnnxFolderEncoder(Path(__file__).parent / STARTER, source=STARTER)
-    folder = Path(model).expanduser()
+    folder = Path(os.path.expanduser(model))
     if folder.is_dir():
         return _from_folder(folder.resolve())
     if model.count("/") == 1 and not model.startswith((".", "/", "~")):

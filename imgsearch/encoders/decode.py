@@ -7,7 +7,10 @@ programs (EPS) or are no pictures (PDF, SVG) are not.
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -33,9 +36,13 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What Pillow's plugins raise on damaged input, beyond OSError: observed on fuzzed files.
-_DECODER_ERRORS = (
+# Formats whose decoders turn the picture upright themselves.
+_UPRIGHT_BY_DECODER = ("HEIF", "TIFF")
+# What Pillow and its plugins raise on damaged input, pixels and EXIF: observed on fuzzed files.
+HOSTILE_INPUT_ERRORS = (
     OSError,
+    struct.error,
+    ImageCms.PyCMSError,
     ValueError,
     TypeError,
     KeyError,
@@ -72,7 +79,7 @@ def decode(data: bytes, limits: DecodeLimits, reduce_for: Preprocessing | None =
     With `reduce_for`, a JPEG is decoded at a fraction of its size as far as that preprocessing
     allows. Raises ImageUnreadable with a reason that makes sense to the photo's owner.
     """
-    _register_formats()
+    register_formats()
     if not data:
         raise ImageUnreadable("the file is empty")
     with warnings.catch_warnings():
@@ -86,32 +93,46 @@ def decode(data: bytes, limits: DecodeLimits, reduce_for: Preprocessing | None =
             raise _too_large(limits) from error
         except MemoryError as error:
             raise ImageUnreadable("decoding needs more memory than is allowed") from error
-        except _DECODER_ERRORS as error:
+        except HOSTILE_INPUT_ERRORS as error:
             raise ImageUnreadable(f"damaged: {error or type(error).__name__}") from error
 
 
 def _decode(data: bytes, limits: DecodeLimits, reduce_for: Preprocessing | None) -> Photo:
-    # Opening reads headers only; the size is judged below, where it can be told to the owner.
-    Image.MAX_IMAGE_PIXELS = None
-    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    # Opening reads headers only; the size is judged here, where it can be told to the owner.
+    with _pillow_limit(None):
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
     width, height = image.size
     if width * height > limits.max_pixels:
         raise _too_large(limits, width, height)
     if width < 1 or height < 1:
         raise ImageUnreadable("the picture has no pixels")
-    # Pillow raises at twice this number, for the frames inside icons and animations too.
-    Image.MAX_IMAGE_PIXELS = limits.max_pixels // 2
     exif = _exif(image)
-    orientation = _orientation(image, exif)
+    orientation = _orientation(exif)
     if reduce_for is not None and image.format in ("JPEG", "MPO"):
         image.draft(None, draft_size(reduce_for))
-    image.load()
+    # Pillow raises at twice its limit, for the frames inside icons and animations too.
+    with _pillow_limit(limits.max_pixels // 2):
+        image.load()
     rgb = to_rgb(image)
-    if orientation in _TRANSPOSE:
-        rgb = rgb.transpose(_TRANSPOSE[orientation])
-    if orientation >= 5:
-        width, height = height, width
+    if image.format in _UPRIGHT_BY_DECODER:
+        width, height = image.size
+    else:
+        if orientation in _TRANSPOSE:
+            rgb = rgb.transpose(_TRANSPOSE[orientation])
+        if orientation >= 5:
+            width, height = height, width
     return Photo(rgb, width, height, image.format or "unknown", orientation, exif)
+
+
+@contextmanager
+def _pillow_limit(pixels: int | None) -> Iterator[None]:
+    """Set Pillow's own limit, which is the whole process's, and put it back."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = pixels
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -156,18 +177,15 @@ def _lab_to_rgb(image: Image.Image) -> Image.Image:
 def _exif(image: Image.Image) -> Image.Exif:
     try:
         return image.getexif()
-    except _DECODER_ERRORS:
+    except HOSTILE_INPUT_ERRORS:
         # Broken facts are no reason to refuse a picture whose pixels are fine.
         return Image.Exif()
 
 
-def _orientation(image: Image.Image, exif: Image.Exif) -> int:
-    if image.format == "HEIF":
-        # libheif has turned the pixels already; pillow-heif resets the tag, other writers may not.
-        return 1
+def _orientation(exif: Image.Exif) -> int:
     try:
         value = exif.get(_ORIENTATION_TAG, 1)
-    except _DECODER_ERRORS:
+    except HOSTILE_INPUT_ERRORS:
         return 1
     return value if isinstance(value, int) and value in _TRANSPOSE else 1
 
@@ -182,7 +200,8 @@ def _too_large(
 
 
 @cache
-def _register_formats() -> None:
+def register_formats() -> None:
+    """Load the decoders of all supported formats, once."""
     import pillow_heif
 
     # Image.init() would import every plugin there is, most of them for formats not opened here.

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 FORMAT = 1
+# Beyond these a model.json is a mistake or an attack: no published dual encoder comes near.
+_MAX_DIMENSION, _MAX_EDGE, _MAX_CONTEXT = 8192, 2048, 65_536
+_RESAMPLE = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 _FILES = ("model.json", "image.onnx", "text.onnx", "tokenizer.json")
 # Pictures a single run of the image graph takes. Small runs keep the activations in the caches of
 # a core: measured on 2 cores, 4 is a tenth faster than 32.
@@ -159,19 +162,35 @@ def read_description(path: Path, source: str) -> ModelDescription:
                 f"{path} has format {facts['format']!r}; this imgsearch reads format {FORMAT}."
             )
         image = facts["image"]
+        resample = str(image["resample"])
+        if resample not in _RESAMPLE:
+            raise ValueError(f"resample is {resample!r}")
         return ModelDescription(
-            name=str(facts["name"]),
+            name=_plain(facts["name"]),
             source=source,
-            revision=str(facts["revision"]),
-            dimension=int(facts["dimension"]),
+            revision=_plain(facts["revision"]),
+            dimension=_between(1, facts["dimension"], _MAX_DIMENSION),
             preprocessing=Preprocessing(
-                size=int(image["size"]),
+                size=_between(1, image["size"], _MAX_EDGE),
                 resize=Resize(image["resize"]),
-                resample=str(image["resample"]),
+                resample=resample,
             ),
-            context_length=int(facts["text"]["context_length"]),
+            context_length=_between(1, facts["text"]["context_length"], _MAX_CONTEXT),
             licence=str(facts["license"]),
             languages=tuple(str(code) for code in facts["text"].get("languages", ())),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelInvalid(f"{path} is not a valid model description: {error!r}.") from error
+
+
+def _between(lowest: int, value: object, highest: int) -> int:
+    if not isinstance(value, int) or not lowest <= value <= highest:
+        raise ValueError(f"{value!r} is not a whole number from {lowest} to {highest}")
+    return value
+
+
+def _plain(value: object) -> str:
+    """Return a name that can be shown and stored anywhere."""
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise ValueError(f"{value!r} is not a name")
+    return value

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,14 +41,10 @@ class TransformersClipEncoder:
 
         Raises ExtraMissing without torch and transformers, ModelInvalid for unusable files.
         """
-        try:
-            import torch
-            import transformers
-        except ImportError as error:
-            raise ExtraMissing(
-                f"The model {name!r} needs torch and transformers. Install them with: "
-                "pip install 'imgsearch-engine[torch]'"
-            ) from error
+        _require_torch(name)
+        import torch
+        import transformers
+
         facts = _read_json(folder / _PREPROCESSOR)
         kind = _read_json(folder / _CONFIG).get("model_type")
         if kind != "clip":
@@ -138,6 +135,8 @@ def from_hub(source: str) -> TransformersClipEncoder:
     ExtraMissing.
     """
     name, _, wanted = source.partition("@")
+    # Before hundreds of megabytes are fetched for nothing.
+    _require_torch(name)
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
@@ -152,12 +151,19 @@ def from_hub(source: str) -> TransformersClipEncoder:
     return TransformersClipEncoder(name, folder, folder.name, f"{name}@{folder.name}")
 
 
+def _require_torch(name: str) -> None:
+    if find_spec("torch") is None or find_spec("transformers") is None:
+        raise ExtraMissing(
+            f"The model {name!r} needs torch and transformers. Install them with: "
+            "pip install 'imgsearch-engine[torch]'"
+        )
+
+
 def _snapshot(name: str, revision: str) -> Path:
     """Return the folder of a revision's files; with a pinned one on disk nobody is asked.
 
     Raises what huggingface_hub raises.
     """
-    # A dependency of tokenizers, so it is there without the extra.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

@@ -7,6 +7,7 @@ script without a ``__main__`` guard works, and a crash costs one file and one re
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgsearch.data.records import FileStat, PictureFacts
+from imgsearch.data.records import FailureKind, FileFailure, FileStat, PictureFacts
 from imgsearch.encoders.base import Preprocessing
 from imgsearch.errors import ImgsearchError
 from imgsearch.indexer.frames import FrameError, read_frame, write_frame
@@ -30,6 +31,8 @@ from imgsearch.settings import DecodeLimits
 
 # How long the pipeline may wait for a photo before it gets a chance to commit what it has.
 _POLL_SECONDS = 0.5
+# How long a process that has closed its output gets to end by itself.
+_LAST_WORDS_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +57,13 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    """A file that could not be decoded, and why."""
-
-    file: FileStat
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Gone:
     """A file that was deleted after it was listed."""
 
     file: FileStat
 
 
-Outcome = Decoded | Failed | Gone
+Outcome = Decoded | FileFailure | Gone
 
 
 class DecodePool:
@@ -78,7 +73,7 @@ class DecodePool:
         self._preprocessing = preprocessing
         self._limits = limits
         self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
-        self._outbox: queue.SimpleQueue[Outcome | ImgsearchError] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[Outcome | Exception] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._children: set[_Child] = set()
         self._threads = [
@@ -106,23 +101,28 @@ class DecodePool:
         for thread in self._threads:
             thread.join()
 
-    def outcomes(self, requests: Iterable[Request], ahead: int) -> Iterator[Outcome | None]:
+    def outcomes(self, requests: Iterable[Request | None], ahead: int) -> Iterator[Outcome | None]:
         """Yield what became of each request, in the order of completion.
 
         At most `ahead` requests are under way or waiting to be taken. None is yielded when
-        nothing was ready for half a second. Raises ImgsearchError if no process can be started.
+        nothing was ready for half a second, and for each None among the requests, so that the
+        caller keeps control meanwhile. Raises ImgsearchError if no process can be started.
         """
         stream = iter(requests)
         under_way = 0
         exhausted = False
         while under_way or not exhausted:
             while not exhausted and under_way < ahead:
-                request = next(stream, None)
-                if request is None:
+                try:
+                    request = next(stream)
+                except StopIteration:
                     exhausted = True
-                else:
-                    self._inbox.put(request)
-                    under_way += 1
+                    continue
+                if request is None:
+                    yield None
+                    continue
+                self._inbox.put(request)
+                under_way += 1
             if not under_way:
                 return
             try:
@@ -130,7 +130,7 @@ class DecodePool:
             except queue.Empty:
                 yield None
                 continue
-            if isinstance(outcome, ImgsearchError):
+            if isinstance(outcome, Exception):
                 raise outcome
             under_way -= 1
             yield outcome
@@ -145,7 +145,7 @@ class DecodePool:
                     child = _Child(self._preprocessing, self._limits)
                     self._children.add(child)
                 self._outbox.put(child.decode(request))
-        except ImgsearchError as error:
+        except Exception as error:  # whatever ends this thread must end the run, not stall it
             self._outbox.put(error)
         finally:
             if child is not None:
@@ -161,14 +161,17 @@ class _Child:
         self._edge = preprocessing.size
         self._timeout = limits.timeout_seconds
         self._timed_out = False
-        self._process = subprocess.Popen(
-            # -P: a numpy.py lying in the folder that the user is in must not be imported.
-            [sys.executable, "-P", "-m", "imgsearch.indexer.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=_environment(),
-        )
+        try:
+            self._process = subprocess.Popen(
+                # -P: a numpy.py lying in the folder that the user is in must not be imported.
+                [sys.executable, "-P", "-m", "imgsearch.indexer.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=_environment(),
+            )
+        except OSError as error:
+            raise ImgsearchError(f"No decoding process can be started: {error}.") from error
         try:
             self._send(
                 {
@@ -182,8 +185,8 @@ class _Child:
         except (FrameError, OSError) as error:
             self._bury()
             raise ImgsearchError(
-                "The decoding process does not start. Try `python -m imgsearch.indexer.worker` to "
-                "see why; it should wait in silence."
+                "The decoding process ends at its start. Try `python -c 'import "
+                "imgsearch.indexer.worker'` to see why."
             ) from error
 
     def decode(self, request: Request) -> Outcome:
@@ -195,11 +198,20 @@ class _Child:
             self._send({"path": request.path})
             header, body = self._receive()
             return self._outcome(request.file, header, body)
-        except (FrameError, OSError, KeyError, TypeError, ValueError):
-            return Failed(request.file, self._bury())
+        except (FrameError, OSError, KeyError, TypeError, ValueError, RecursionError):
+            return FileFailure(request.file, self._bury(), FailureKind.DAMAGED)
         finally:
             self._busy = False
             watchdog.cancel()
+            watchdog.join()
+            # The time may have run out just after the answer came: no further file for this one.
+            if self._timed_out and not self.dead:
+                self._bury()
+
+    def kill_if_busy(self) -> None:
+        """End the process if it is at work."""
+        if self._busy:
+            self._process.kill()
 
     def close(self) -> None:
         """Let the process end: it does when its standard input is closed."""
@@ -209,19 +221,14 @@ class _Child:
                     pipe.close()
             self._process.wait()
 
-    def kill_if_busy(self) -> None:
-        """End the process if it is at work."""
-        if self._busy:
-            self._process.kill()
-
     def _outcome(self, file: FileStat, header: dict[str, Any], body: bytes) -> Outcome:
         kind = header["kind"]
-        if kind == "failed":
-            return Failed(file, str(header["reason"]))
-        if kind != "photo":
+        if kind == "gone":
             return Gone(file)
+        if kind != "photo":
+            return FileFailure(file, str(header["reason"]), FailureKind(kind))
         pixels = np.frombuffer(body, dtype=np.uint8).reshape(self._edge, self._edge, 3)
-        read = FileStat(file.root_id, file.path, int(header["size"]), int(header["mtime_ns"]))
+        read = FileStat.of(file.root_id, file.path, int(header["size"]), int(header["mtime_ns"]))
         content_hash = bytes.fromhex(header["hash"])
         return Decoded(read, content_hash, PictureFacts(**header["facts"]), pixels)
 
@@ -240,18 +247,27 @@ class _Child:
     def _bury(self) -> str:
         """End the process for good and return what to say of the file that it died of."""
         self.dead = True
+        # If it is dying by itself, its own exit code tells more than that of being killed.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_LAST_WORDS_SECONDS)
         self._process.kill()
         self._process.communicate()
         if self._timed_out:
             return f"decoding took longer than {self._timeout:g} seconds"
         code = self._process.returncode
-        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        try:
+            cause = signal.Signals(-code).name
+        except ValueError:
+            cause = f"exit code {code}"
         return f"its decoder crashed ({cause})"
 
 
 def _environment() -> dict[str, str]:
     """Return the environment of a decoding process: this package importable, one thread each."""
-    package_parent = str(Path(__file__).resolve().parents[2])
-    inherited = os.environ.get("PYTHONPATH")
-    search_path = package_parent + (os.pathsep + inherited if inherited else "")
-    return {**os.environ, "PYTHONPATH": search_path, "OPENBLAS_NUM_THREADS": "1"}
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    parent = Path(__file__).resolve().parents[2]
+    if parent.name not in ("site-packages", "dist-packages"):
+        # Run from its source folder, the package is not on the child's path.
+        inherited = os.environ.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (inherited, str(parent))))
+    return environment

@@ -12,21 +12,9 @@ from typing import Any
 from PIL import ExifTags, Image
 
 from imgsearch.data.records import PictureFacts
-from imgsearch.encoders.decode import Photo
+from imgsearch.encoders.decode import HOSTILE_INPUT_ERRORS, Photo
 
 _MAX_TEXT = 128
-# Whatever a hostile EXIF block makes Pillow raise; facts are then simply absent.
-_EXIF_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    IndexError,
-    KeyError,
-    MemoryError,
-    OSError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
 
 
 def read_facts(photo: Photo) -> PictureFacts:
@@ -64,14 +52,14 @@ def _read_facts(photo: Photo) -> PictureFacts:
 def _block(exif: Image.Exif, which: ExifTags.IFD) -> Mapping[int, Any]:
     try:
         return exif.get_ifd(which)
-    except _EXIF_ERRORS:
+    except HOSTILE_INPUT_ERRORS:
         return {}
 
 
 def _get(block: Mapping[int, Any], tag: int) -> Any:
     try:
         return block.get(tag)
-    except _EXIF_ERRORS:
+    except HOSTILE_INPUT_ERRORS:
         return None
 
 
@@ -118,7 +106,7 @@ def _degrees(value: Any, limit: float) -> float | None:
     """Turn EXIF's (degrees, minutes, seconds) into decimal degrees."""
     try:
         degrees, minutes, seconds = (float(part) for part in value)
-    except _EXIF_ERRORS:
+    except HOSTILE_INPUT_ERRORS:
         return None
     total = degrees + minutes / 60 + seconds / 3600
     return total if math.isfinite(total) and 0 <= total <= limit else None

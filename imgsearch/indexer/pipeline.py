@@ -18,16 +18,17 @@ import numpy as np
 import numpy.typing as npt
 
 from imgsearch.data.photo_store import PhotoStore
-from imgsearch.data.records import FailedFile, FileStat, NewPhoto
+from imgsearch.data.records import FailedFile, FailureKind, FileFailure, FileStat, NewPhoto
 from imgsearch.data.scan_table import Change, PendingFile
 from imgsearch.encoders import Encoder
+from imgsearch.errors import ModelInvalid
 from imgsearch.indexer.content import hash_file, sniff
-from imgsearch.indexer.decode_pool import Decoded, DecodePool, Failed, Request
+from imgsearch.indexer.decode_pool import Decoded, DecodePool, Request
 from imgsearch.indexer.report import IndexReport, Progress, ProgressCallback
 from imgsearch.settings import IndexSettings
 
 # Files looked at together before any of them is decoded, to find those whose content is known.
-_RECOGNISE_PAGE = 200
+_RECOGNISE_PAGE = 32
 # A batch that is not full is embedded after this many seconds all the same.
 _BATCH_AGE_SECONDS = 1.0
 _FIRST_BATCH = 4
@@ -82,7 +83,7 @@ class Pipeline:
                 if isinstance(outcome, Decoded):
                     self._oldest = self._oldest if self._decoded else time.monotonic()
                     self._decoded.append(outcome)
-                elif isinstance(outcome, Failed):
+                elif isinstance(outcome, FileFailure):
                     self._fail(outcome)
                 elif outcome is not None:
                     self._under_way.pop(_key(outcome.file))
@@ -102,19 +103,33 @@ class Pipeline:
 
     def _requests(
         self, pending: Iterator[PendingFile], should_stop: Callable[[], bool]
-    ) -> Iterator[Request]:
-        """Yield the files that must be decoded; those whose content is known are linked at once."""
+    ) -> Iterator[Request | None]:
+        """Yield the files that must be decoded; those whose content is known are linked at once.
+
+        None is yielded after every page, for hashing many files takes its time.
+        """
         while page := list(islice(pending, _RECOGNISE_PAGE)):
             if should_stop():
                 self._report.interrupted = True
                 return
             for item in self._unrecognised(page):
-                path = self._full_path(item.file)
-                if item.sniff and not sniff(path):
-                    self._done += 1
+                if item.sniff and self._is_no_image(item.file):
                     continue
                 self._under_way[_key(item.file)] = item
-                yield Request(item.file, path)
+                yield Request(item.file, self._full_path(item.file))
+            yield None
+
+    def _is_no_image(self, file: FileStat) -> bool:
+        """Tell whether a file of unknown kind is no image, and remember those that are not."""
+        try:
+            if sniff(self._full_path(file)):
+                return False
+        except OSError:
+            return False  # The decoding process will say why it cannot be read.
+        reason = "not an image in a supported format"
+        self._store.record_failures([FileFailure(file, reason, FailureKind.NO_IMAGE)])
+        self._done += 1
+        return True
 
     def _unrecognised(self, page: list[PendingFile]) -> list[PendingFile]:
         """Link the files of `page` whose content is embedded already; return the others."""
@@ -123,8 +138,7 @@ class Pipeline:
             found = hash_file(self._full_path(item.file)) if item.size_known else None
             if found is not None:
                 content_hash, facts = found
-                stat = FileStat(item.file.root_id, item.file.path, facts.st_size, facts.st_mtime_ns)
-                hashed[_key(item.file)] = content_hash, stat
+                hashed[_key(item.file)] = content_hash, item.file.with_stat(facts)
         if not hashed:
             return page
         known = self._store.known_pictures(content_hash for content_hash, _ in hashed.values())
@@ -142,9 +156,9 @@ class Pipeline:
     def _full_path(self, file: FileStat) -> str:
         return os.path.join(self._root_paths[file.root_id], file.path)
 
-    def _fail(self, outcome: Failed) -> None:
+    def _fail(self, outcome: FileFailure) -> None:
         self._under_way.pop(_key(outcome.file))
-        self._store.record_failures([(outcome.file, outcome.reason)])
+        self._store.record_failures([outcome])
         self._report.failed += 1
         path = self._full_path(outcome.file)
         self._report.failures.append(FailedFile(path, outcome.reason))
@@ -180,6 +194,9 @@ class Pipeline:
         started = time.monotonic()
         unique = {photo.content_hash: photo.pixels for photo in batch}
         rows = self._encoder.encode_images(np.stack(list(unique.values())))
+        if not np.isfinite(rows).all():
+            name = self._encoder.description.name
+            raise ModelInvalid(f"The model {name!r} gives vectors that are not numbers.")
         position = {content_hash: row for row, content_hash in enumerate(unique)}
         vectors = rows[[position[photo.content_hash] for photo in batch]]
         return batch, vectors, time.monotonic() - started
@@ -228,7 +245,9 @@ class Pipeline:
             self._lost[copy_of] -= 1
             report.removed -= 1
             report.moved += 1
-        elif was_orphan:
+        elif was_orphan and copy_of is not None and copy_of not in self._lost:
+            # It lost its last path in an earlier run; further paths of it are copies.
+            self._lost[copy_of] = 0
             report.moved += 1
         else:
             report.added += 1

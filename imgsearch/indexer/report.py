@@ -33,11 +33,12 @@ ProgressCallback = Callable[[Progress], None]
 
 @dataclass
 class IndexReport:
-    """The summary of one run; every scanned file is counted in just one of the first six.
+    """The summary of one run; every photo met, or missed, counts in just one of the first six.
 
     `embedded` counts the vectors that were computed, `links_skipped` the symbolic links that were
     not followed, `seconds` is wall time. `interrupted`: the run was asked to stop and a further one
     goes on from there. `kept_roots`: folders that were found empty and therefore left as they were.
+    `without_vectors`: pictures of other folders that the model in use has not embedded yet.
     """
 
     model: str
@@ -55,6 +56,7 @@ class IndexReport:
     failures: list[FailedFile] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     kept_roots: list[str] = field(default_factory=list)
+    without_vectors: int = 0
 
     @property
     def seen_any(self) -> bool:

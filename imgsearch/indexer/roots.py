@@ -10,6 +10,7 @@ from pathlib import Path
 from imgsearch.data.catalog import Catalog, is_below
 from imgsearch.data.scan_table import Scope
 from imgsearch.errors import FolderInvalid
+from imgsearch.indexer.scan import Scanner
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Target:
 
 def check_folders(paths: Sequence[str | Path], library: Path) -> list[str]:
     """Return the given folders, absolute and with links resolved. Raises FolderInvalid."""
-    if not any(map(os.fspath, paths)):
+    if not paths or not all(map(os.fspath, paths)):
         raise FolderInvalid("No folder was given. Say which: imgsearch index FOLDER")
     folders: list[str] = []
     for path in paths:
@@ -46,20 +47,34 @@ def check_folders(paths: Sequence[str | Path], library: Path) -> list[str]:
     return folders
 
 
-def targets(catalog: Catalog, folders: Sequence[str], *, dry_run: bool) -> list[Target]:
-    """Find or make the root of each folder. A folder below a known root is a part of that root.
+def targets(catalog: Catalog, folders: Sequence[str], scanner: Scanner) -> list[Target]:
+    """Find or make the root of each folder.
 
-    With `dry_run` nothing is made: a root that would be new has a negative id.
+    A folder below a known root, or below another of the given ones, is a part of that root; a known
+    root below a new one becomes a part of it. Both hold only where a scan of the outer folder comes
+    to the inner one: what lies behind a hidden or excluded name keeps a root of its own.
     """
+    wanted = list(dict.fromkeys(folders))
+    wanted = [one for one in wanted if not any(scanner.reaches(other, one) for other in wanted)]
     found: list[Target] = []
-    for folder in folders:
+    for folder in wanted:
         known = catalog.roots()
-        outer = next((root for root in known if folder == root or is_below(folder, root)), None)
-        if outer is not None:
-            prefix = "" if folder == outer else os.path.relpath(folder, outer)
-            found.append(Target(outer, Scope(known[outer], prefix)))
-        elif dry_run:
-            found.append(Target(folder, Scope(-1 - len(found))))
-        else:
-            found.append(Target(folder, Scope(catalog.add_root(folder))))
+        outer = next((root for root in known if scanner.reaches(root, folder)), None)
+        if outer is not None and folder not in known:
+            scope = Scope(known[outer], os.path.relpath(folder, outer))
+            found.append(Target(outer, scope))
+            continue
+        root_id = catalog.add_root(folder)
+        for inner in known:
+            # An inner root that is empty now may be a disk that is not plugged in: it stays apart.
+            if scanner.reaches(folder, inner) and _holds_anything(inner):
+                catalog.absorb_root(folder, inner)
+        found.append(Target(folder, Scope(root_id)))
     return found
+
+
+def _holds_anything(folder: str) -> bool:
+    try:
+        return bool(os.listdir(folder))
+    except OSError:
+        return False

@@ -7,17 +7,27 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from imgsearch.data.catalog import Catalog
 from imgsearch.data.connection import catalog_path
+from imgsearch.data.index_types import import_faiss
 from imgsearch.data.lock import writer_lock
 from imgsearch.data.photo_store import PhotoStore
 from imgsearch.data.reader import CatalogReader
-from imgsearch.data.scan_table import Change, GoneFile, ScanTable, Scope, gone_by_picture
+from imgsearch.data.records import FailureKind
+from imgsearch.data.scan_table import (
+    Change,
+    GoneFile,
+    PendingFile,
+    ScanTable,
+    Scope,
+    gone_by_picture,
+)
 from imgsearch.data.vector_cache import VectorCache
 from imgsearch.encoders import Encoder
+from imgsearch.indexer.content import sniff
 from imgsearch.indexer.pipeline import Pipeline
 from imgsearch.indexer.report import IndexReport, ProgressCallback
 from imgsearch.indexer.roots import Target, check_folders, targets
@@ -31,6 +41,7 @@ def index_folders(
     encoder: Encoder,
     *,
     excludes: Sequence[str],
+    retry_failed: bool,
     dry_run: bool,
     progress: ProgressCallback,
     should_stop: Callable[[], bool],
@@ -39,21 +50,23 @@ def index_folders(
     """Bring the library folder `library` up to date with the photos below `paths`.
 
     Committed work is never lost: when `should_stop` turns true, or the process is killed, a further
-    run goes on from there. With `dry_run` nothing is written and no photo is opened. Raises
-    FolderInvalid, or a LibraryError if the library cannot be written.
+    run goes on from there. With `dry_run` everything up to the decoding happens in a transaction
+    that is undone. Raises FolderInvalid, ExtraMissing, a ModelError, or a LibraryError.
     """
     started = time.monotonic()
     folders = check_folders(paths, library)
+    # Found out now rather than after hours of embedding.
+    import_faiss()
     report = IndexReport(model=encoder.description.name, dry_run=dry_run)
+    scanner = Scanner(library, tuple(excludes))
     with contextlib.ExitStack() as stack:
         place = library
         if dry_run and not catalog_path(library).exists():
             place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         catalog = stack.enter_context(Catalog(place))
-        if not dry_run:
-            stack.enter_context(writer_lock(place))
-        run = _Run(place, catalog, encoder, settings, report)
-        run.scan(folders, Scanner(library, tuple(excludes)))
+        stack.enter_context(catalog.rehearsal() if dry_run else writer_lock(place))
+        run = _Run(place, catalog, encoder, settings, report, retry_failed)
+        run.scan(folders, scanner)
         if dry_run:
             run.predict()
         else:
@@ -70,7 +83,9 @@ class _Run:
         encoder: Encoder,
         settings: IndexSettings,
         report: IndexReport,
+        retry_failed: bool,
     ) -> None:
+        self._retry_failed = retry_failed
         self._library = library
         self._catalog = catalog
         self._encoder = encoder
@@ -83,17 +98,13 @@ class _Run:
         self._gone: list[GoneFile] = []
         self._pending = 0
         identity = encoder.description
-        self._model_id = (
-            catalog.find_model(identity.name, identity.revision)
-            if report.dry_run
-            else catalog.register_model(
-                identity.name, identity.revision, identity.source, identity.dimension
-            )
+        self._model_id = catalog.register_model(
+            identity.name, identity.revision, identity.source, identity.dimension
         )
 
     def scan(self, folders: Sequence[str], scanner: Scanner) -> None:
         """List the folders' files and compare them with the catalog."""
-        self._targets = targets(self._catalog, folders, dry_run=self._report.dry_run)
+        self._targets = targets(self._catalog, folders, scanner)
         for target in self._targets:
             scope = target.scope
             walk = scanner.walk(target.root, scope.root_id, scope.prefix, self._notes)
@@ -104,9 +115,12 @@ class _Run:
         report.links_skipped = self._notes.links_skipped
         report.unreadable = self._notes.unreadable_paths
         report.removed = len(self._gone)
-        report.failed = table.count_known_failures()
-        self._pending = table.count_pending(self._model_id)
-        report.unchanged = table.count() - self._pending - report.failed
+        report.failed = table.count_set_aside(self._model_id, FailureKind.DAMAGED)
+        if self._retry_failed:
+            report.failed = 0
+        no_images = table.count_set_aside(self._model_id, FailureKind.NO_IMAGE)
+        self._pending = table.count_pending(self._model_id, retry_failed=self._retry_failed)
+        report.unchanged = table.count() - self._pending - report.failed - no_images
 
     def _scopes_to_clean(self) -> list[Scope]:
         """Return the scopes whose missing files may be forgotten.
@@ -117,7 +131,7 @@ class _Run:
         scopes = []
         for target in self._targets:
             whole = not target.scope.prefix
-            if whole and not os.listdir(target.root):
+            if whole and _is_empty(target.root):
                 if self._table.holds_files(target.scope.root_id):
                     self._report.kept_roots.append(target.root)
                 continue
@@ -126,7 +140,11 @@ class _Run:
 
     def predict(self) -> None:
         """Fill the report with what a run would do, as far as names, sizes and times can tell."""
-        for item in self._table.pending(self._model_id):
+        root_paths = {target.scope.root_id: target.root for target in self._targets}
+        for item in self._pending_files():
+            path = os.path.join(root_paths[item.file.root_id], item.file.path)
+            if item.sniff and not _is_image(path):
+                continue
             if item.change is Change.NEW:
                 self._report.added += 1
             elif item.change is Change.CHANGED:
@@ -147,19 +165,38 @@ class _Run:
             pipeline = Pipeline(
                 store, self._encoder, root_paths, lost, self._report, self._settings
             )
-            pending = self._table.pending(self._model_id)
-            pipeline.run(pending, self._pending, progress, should_stop)
+            pipeline.run(self._pending_files(), self._pending, progress, should_stop)
         if self._report.interrupted:
             return
         self._table.forget_gone_failures(self._clean, self._notes.unreadable)
         self._catalog.mark_scanned(sorted(root_paths))
         store.purge_orphans(self._settings.orphan_days)
-        self._catalog.activate_model(self._model_id)
+        self._report.without_vectors = store.count_without_vectors()
+        if store.has_vectors():
+            self._catalog.activate_model(self._model_id)
         if self._pending or self._gone:
             self._refresh_cache()
+
+    def _pending_files(self) -> Iterator[PendingFile]:
+        return self._table.pending(self._model_id, retry_failed=self._retry_failed)
 
     def _refresh_cache(self) -> None:
         with CatalogReader(self._library) as reader:
             model = reader.active_model()
             if model is not None:
                 VectorCache(self._library, model).load(reader)
+
+
+def _is_empty(folder: str) -> bool:
+    """Tell whether a folder holds nothing at all, or cannot be listed (any more)."""
+    try:
+        return not os.listdir(folder)
+    except OSError:
+        return True
+
+
+def _is_image(path: str) -> bool:
+    try:
+        return sniff(path)
+    except OSError:
+        return False

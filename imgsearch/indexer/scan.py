@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from imgsearch.data.catalog import is_below
 from imgsearch.data.records import FileStat
 from imgsearch.data.scan_table import ScannedFile, Scope
 from imgsearch.indexer.formats import Verdict, judge_name
@@ -34,6 +35,11 @@ class ScanNotes:
     unreadable_paths: list[str] = field(default_factory=list)
     links_skipped: int = 0
 
+    def add_unreadable(self, scope: Scope, path: str, error: OSError) -> None:
+        """Note a folder or file that could not be looked at, and why."""
+        self.unreadable.append(scope)
+        self.unreadable_paths.append(f"{path}: {error.strerror or error}")
+
 
 @dataclass(frozen=True)
 class Scanner:
@@ -57,24 +63,29 @@ class Scanner:
                 continue
             try:
                 with os.scandir(full) as entries:
-                    listing = sorted(entries, key=lambda entry: entry.name)
+                    for entry in entries:
+                        path = os.path.join(folder, entry.name) if folder else entry.name
+                        if self._excluded(entry.name, path):
+                            continue
+                        # Links are not followed: that ends loops, and keeps photos in their root.
+                        if _is_link(entry):
+                            notes.links_skipped += 1
+                        elif entry.is_dir(follow_symlinks=False):
+                            waiting.append(path)
+                        else:
+                            yield from _candidate(entry, root_id, path, notes)
             except OSError as error:
-                notes.unreadable.append(Scope(root_id, folder))
-                notes.unreadable_paths.append(f"{full}: {error.strerror or error}")
-                continue
-            inner: list[str] = []
-            for entry in listing:
-                path = os.path.join(folder, entry.name) if folder else entry.name
-                if self._excluded(entry.name, path):
-                    continue
-                # Links are not followed: that ends loops, and keeps every photo inside its root.
-                if entry.is_symlink():
-                    notes.links_skipped += 1
-                elif entry.is_dir(follow_symlinks=False):
-                    inner.append(path)
-                else:
-                    yield from _candidate(entry, root_id, path)
-            waiting.extend(reversed(inner))
+                notes.add_unreadable(Scope(root_id, folder), full, error)
+
+    def reaches(self, outer: str, inner: str) -> bool:
+        """Tell whether a walk of the folder `outer` would come to the folder `inner` below it."""
+        if not is_below(inner, outer):
+            return False
+        parts = os.path.relpath(inner, outer).split(os.sep)
+        return not any(
+            self._excluded(part, os.path.join(*parts[: depth + 1]))
+            for depth, part in enumerate(parts)
+        )
 
     def _excluded(self, name: str, path: str) -> bool:
         if name.startswith(".") or name in DEFAULT_EXCLUDES:
@@ -85,15 +96,27 @@ class Scanner:
         )
 
 
-def _candidate(entry: os.DirEntry[str], root_id: int, path: str) -> Iterator[ScannedFile]:
+def _is_link(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is a symbolic link or, where Python can tell (3.12), a junction."""
+    is_junction = getattr(entry, "is_junction", None)
+    return entry.is_symlink() or (is_junction is not None and is_junction())
+
+
+def _candidate(
+    entry: os.DirEntry[str], root_id: int, path: str, notes: ScanNotes
+) -> Iterator[ScannedFile]:
     verdict = judge_name(entry.name)
     if verdict is Verdict.OTHER:
         return
     try:
         facts = entry.stat(follow_symlinks=False)
-    except OSError:
+    except FileNotFoundError:
         return  # Deleted since the folder was listed.
+    except OSError as error:
+        # It is there all the same; what the catalog knows of it must stay.
+        notes.add_unreadable(Scope(root_id, path), entry.path, error)
+        return
     # Opening a FIFO, socket or device could block for ever.
     if stat.S_ISREG(facts.st_mode):
-        file = FileStat(root_id, path, facts.st_size, facts.st_mtime_ns)
+        file = FileStat.of(root_id, path, facts.st_size, facts.st_mtime_ns)
         yield ScannedFile(file, sniff=verdict is Verdict.UNKNOWN)

@@ -13,11 +13,13 @@ import sys
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
+from PIL import Image
+
 from imgsearch.encoders.base import Preprocessing, Resize
-from imgsearch.encoders.decode import decode
+from imgsearch.encoders.decode import decode, register_formats
+from imgsearch.encoders.files import read_stable
 from imgsearch.encoders.preprocess import to_pixels
 from imgsearch.errors import ImageUnreadable
-from imgsearch.indexer.content import FileGone, read_stable
 from imgsearch.indexer.facts import read_facts
 from imgsearch.indexer.frames import FrameError, read_frame, write_frame
 from imgsearch.settings import DecodeLimits
@@ -34,6 +36,9 @@ def main() -> None:
         preprocessing = Preprocessing(
             size=config["size"], resize=Resize(config["resize"]), resample=config["resample"]
         )
+        # What does not work on any picture must end the run, not be blamed on every file.
+        register_formats()
+        to_pixels(Image.new("RGB", (8, 8)), preprocessing)
         _limit_memory(limits.memory_bytes)
         write_frame(sink, {"ready": True})
         while True:
@@ -58,7 +63,9 @@ def _limit_memory(limit: int) -> None:
         import resource
 
         # RLIMIT_DATA counts what a decoder allocates; RLIMIT_AS would also count mapped libraries.
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (allowed, hard))
 
 
 def _answer(
@@ -68,12 +75,14 @@ def _answer(
         data, facts = read_stable(request["path"], limits)
         photo = decode(data, limits, reduce_for=preprocessing)
         pixels = to_pixels(photo.rgb, preprocessing)
-    except FileGone:
+    except (FileNotFoundError, NotADirectoryError):
         return {"kind": "gone"}, b""
+    except OSError as error:
+        return {"kind": "unreadable", "reason": f"cannot be read: {error.strerror or error}"}, b""
     except ImageUnreadable as error:
-        return {"kind": "failed", "reason": str(error)}, b""
+        return {"kind": "damaged", "reason": str(error)}, b""
     except MemoryError:
-        return {"kind": "failed", "reason": "decoding needs more memory than is allowed"}, b""
+        return {"kind": "damaged", "reason": "decoding needs more memory than is allowed"}, b""
     header = {
         "kind": "photo",
         "size": facts.st_size,

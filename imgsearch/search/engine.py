@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from imgsearch.data.connection import damaged
 from imgsearch.data.reader import CatalogReader, StoredModel
 from imgsearch.data.vector_cache import VectorCache, VectorIndex, plausible
 from imgsearch.encoders import Encoder, load_encoder
@@ -28,7 +30,8 @@ class QueryEngine:
         """Open the library; `encoder` overrides its active model. Raises a LibraryError."""
         self._reader = CatalogReader(library)
         self._library = library
-        self._encoder = encoder
+        self._override = encoder
+        self._loaded = encoder
         self._index: tuple[int, str, VectorIndex] | None = None
 
     def close(self) -> None:
@@ -41,6 +44,10 @@ class QueryEngine:
         Words and a picture together are searched by the sum of their unit vectors. Raises
         LibraryEmpty, ImageUnreadable, or a ModelError.
         """
+        if not self._reader.is_current():
+            self._reader.close()
+            self._index = None
+            self._reader = CatalogReader(self._library)
         model = self._model()
         # Loading the text tower and opening the index take about as long as each other, and both
         # spend their time outside the interpreter.
@@ -48,11 +55,19 @@ class QueryEngine:
             encoding = beside.submit(self._encode, query, model)
             index = self._current_index(model)
             vector, note = encoding.result()
+        if not len(index):
+            raise LibraryEmpty(
+                f"This library holds no vectors of the model {model.name!r} yet. Make them with: "
+                "imgsearch index FOLDER"
+            )
         hits = self._hits(index, vector, query.limit)
         if hits is None:
-            index = VectorCache(self._library, model).rebuild(self._reader)
-            self._index = (model.id, self._generation(), index)
-            hits = self._hits(index, vector, query.limit) or ()
+            generation = self._generation()
+            index = VectorCache(self._library, model).load(self._reader, trust_cache=False)
+            self._index = (model.id, generation, index)
+            hits = self._hits(index, vector, query.limit)
+        if hits is None:
+            raise damaged(self._library)
         return SearchResults(hits, model.name, note)
 
     def _model(self) -> StoredModel:
@@ -61,7 +76,7 @@ class QueryEngine:
                 f"The library {self._library} holds no photos yet. Add some with: "
                 "imgsearch index FOLDER"
             )
-        if self._encoder is None:
+        if self._override is None:
             active = self._reader.active_model()
             if active is None:
                 raise LibraryEmpty(
@@ -69,9 +84,9 @@ class QueryEngine:
                     "imgsearch index FOLDER"
                 )
             return active
-        wanted = self._encoder.description
+        wanted = self._override.description
         for model in self._reader.models():
-            if (model.name, model.revision) == (wanted.name, wanted.revision):
+            if _is(model, self._override):
                 return model
         raise ModelNotFound(
             f"This library has no vectors of the model {wanted.name!r} (revision "
@@ -81,14 +96,17 @@ class QueryEngine:
     def _encode(
         self, query: Query, model: StoredModel
     ) -> tuple[npt.NDArray[np.float32], str | None]:
-        encoder = self._encoder or load_encoder(model.source)
+        encoder = self._override or self._loaded
+        if encoder is None or not _is(model, encoder):
+            # Another process may have switched the library to another model.
+            encoder = load_encoder(model.source)
         described = encoder.description
-        if (described.name, described.revision) != (model.name, model.revision):
+        if not _is(model, encoder):
             raise ModelNotFound(
                 f"The photos were indexed with {model.name} {model.revision}; installed is "
                 f"{described.name} {described.revision}. Index them again: imgsearch index FOLDER"
             )
-        self._encoder = encoder
+        self._loaded = encoder
         parts = []
         if query.words:
             parts.append(encoder.encode_texts([query.words])[0])
@@ -128,18 +146,24 @@ class QueryEngine:
         )
 
 
+def _is(model: StoredModel, encoder: Encoder) -> bool:
+    """Tell whether an encoder makes the vectors of a stored model."""
+    described = encoder.description
+    return (described.name, described.revision) == (model.name, model.revision)
+
+
 def _encode_picture(encoder: Encoder, path: Path) -> npt.NDArray[np.float32]:
     """Embed the picture at `path`: a unit vector float32 [d]. Raises ImageUnreadable."""
     # Imported here because queries in words need neither Pillow nor its plugins.
     from imgsearch.encoders.decode import decode
+    from imgsearch.encoders.files import read_stable
     from imgsearch.encoders.preprocess import to_pixels
 
     preprocessing = encoder.description.preprocessing
     limits = DecodeLimits()
     try:
-        if path.stat().st_size > limits.max_file_bytes:
-            raise ImageUnreadable("the file is too large")
-        photo = decode(path.read_bytes(), limits, reduce_for=preprocessing)
+        data, _ = read_stable(os.path.realpath(path), limits)
+        photo = decode(data, limits, reduce_for=preprocessing)
     except OSError as error:
         raise ImageUnreadable(f"Cannot search by {path}: {error.strerror or error}.") from error
     except ImageUnreadable as error:
