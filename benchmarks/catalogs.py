@@ -1,0 +1,115 @@
+"""Libraries for benchmarks: really indexed ones, and ones with random vectors, made in seconds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from common import CannotMeasure, imgsearch_command, measured, say, starter_revision
+
+from imgsearch.data.catalog import Catalog
+from imgsearch.data.connection import SCHEMA_VERSION
+from imgsearch.data.photo_store import PhotoStore
+from imgsearch.data.records import FileStat, NewPhoto, PictureFacts
+from imgsearch.encoders import load_encoder
+
+# Photos stored in one transaction.
+_BATCH = 2_000
+_FACTS = PictureFacts(500, 375, "JPEG")
+# A file for the catalog: path relative to the root, bytes, modification time in ns, SHA-256.
+Entry = tuple[str, int, int, bytes]
+
+
+def indexed_library(work: Path, photos: Path) -> Path:
+    """Return a library in which the folder `photos` was really indexed, by the command line."""
+    library, done = _place(work, f"indexed-{photos.name}")
+    if not done.exists():
+        say(f"indexing {photos} ...")
+        measured([*imgsearch_command(), "index", str(photos), "--library", str(library)])
+        done.touch()
+    return library
+
+
+def library_of_files(work: Path, photos: Path) -> Path:
+    """Return a library that knows the files below `photos` truly, but with random vectors."""
+    library, done = _place(work, f"files-{photos.name}")
+    if not done.exists():
+        say(f"making a catalog of {photos} ...")
+        _fill(library, photos, _entries(photos), seed=0)
+        done.touch()
+    return library
+
+
+def synthetic_library(work: Path, count: int, seed: int) -> Path:
+    """Return a library of `count` pictures that exist nowhere, with random vectors."""
+    library, done = _place(work, f"synthetic-{count}-seed{seed}")
+    if not done.exists():
+        say(f"making a catalog of {count} pictures ...")
+        _fill(library, work / "nowhere", _invented(count), seed)
+        done.touch()
+    return library
+
+
+def _place(work: Path, name: str) -> tuple[Path, Path]:
+    """Return the folder of a library, empty unless it is finished, and the file that says so."""
+    # Neither another model's vectors nor another version's tables may be measured.
+    folder = work / f"library-{name}-{starter_revision()}-schema{SCHEMA_VERSION}"
+    done = folder.with_name(folder.name + ".done")
+    if not done.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+    return folder, done
+
+
+def _entries(folder: Path) -> Iterator[Entry]:
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(place, name)
+            facts = os.stat(path)
+            digest = hashlib.sha256(Path(path).read_bytes()).digest()
+            yield os.path.relpath(path, folder), facts.st_size, facts.st_mtime_ns, digest
+
+
+def _invented(count: int) -> Iterator[Entry]:
+    for number in range(count):
+        path = f"{2000 + number // 5_000}/holidays/IMG_{number:07d}.jpg"
+        digest = hashlib.sha256(path.encode()).digest()
+        yield path, 50_000 + number, 1_600_000_000_000_000_000 + number, digest
+
+
+def _fill(library: Path, root: Path, entries: Iterable[Entry], seed: int) -> None:
+    """Store the entries with random unit vectors, as if the starter had computed them."""
+    random = np.random.default_rng(seed)
+    starter = load_encoder("starter").description
+    stream = iter(entries)
+    with Catalog(library) as catalog:
+        model = catalog.register_model(
+            starter.name, starter.revision, starter.source, starter.dimension
+        )
+        catalog.activate_model(model)
+        root_id = catalog.add_root(os.path.realpath(root))
+        store = PhotoStore(catalog, model)
+        while page := list(islice(stream, _BATCH)):
+            vectors = random.standard_normal((len(page), starter.dimension), dtype=np.float32)
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+            store.store(
+                [
+                    NewPhoto(FileStat(root_id, path, size, mtime), digest, _FACTS, row.tobytes())
+                    for (path, size, mtime, digest), row in zip(
+                        page, vectors.astype("<f2"), strict=True
+                    )
+                ]
+            )
+        catalog.mark_scanned([root_id])
+
+
+def warmed(library: Path) -> Path:
+    """Ask one query, so that the library's FAISS cache exists and all its files were read once."""
+    done = measured([*imgsearch_command(), "query", "a warm-up", "--library", str(library)])
+    if not done.output.strip():
+        raise CannotMeasure(f"a query over {library} found nothing")
+    return library

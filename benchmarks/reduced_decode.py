@@ -1,0 +1,85 @@
+"""How far reduced JPEG decoding moves the embeddings, for several choices of DRAFT_FACTOR.
+
+Over the example photos enlarged to several sizes and, where ../shared/data/robustness is present,
+the large JPEGs there. The cosine is to the embedding of a full decode of the same file.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from common import CannotMeasure, Result, at_least, excuses, new_parser, report
+from PIL import Image
+
+from imgsearch import Encoder, load_encoder
+from imgsearch.encoders import preprocess
+from imgsearch.encoders.decode import decode
+from imgsearch.settings import DecodeLimits
+
+TARGET = 0.999
+FACTORS = (1, 2, 3, 4)
+_ROOT = Path(__file__).parents[1]
+_ENLARGED = (4, 5, 6, 9)
+_LARGE = 1000
+
+
+def large_jpegs() -> list[bytes]:
+    """Return the bytes of JPEGs whose shorter edge has at least a thousand pixels."""
+    found = []
+    for path in sorted((_ROOT.parent / "shared" / "data" / "robustness").glob("*.jp*g")):
+        try:
+            with Image.open(path) as image:
+                image.load()
+                if min(image.size) >= _LARGE:
+                    found.append(path.read_bytes())
+        except OSError:
+            continue  # That folder is there for its damaged files.
+    for path in sorted((_ROOT / "examples" / "photos").glob("*.jpg")):
+        with Image.open(path) as image:
+            for times in _ENLARGED:
+                buffer = io.BytesIO()
+                large = image.resize((times * image.width, times * image.height))
+                large.save(buffer, "JPEG", quality=92)
+                found.append(buffer.getvalue())
+    if not found:
+        raise CannotMeasure("there is no photo in examples/photos")
+    return found
+
+
+def embeddings(encoder: Encoder, files: list[bytes], factor: int) -> npt.NDArray[np.float32]:
+    """Return the unit rows [n, d] under a DRAFT_FACTOR; 0 decodes in full."""
+    preprocessing = encoder.description.preprocessing
+    preprocess.DRAFT_FACTOR = factor or 1_000
+    pixels = [
+        preprocess.to_pixels(
+            decode(data, DecodeLimits(), reduce_for=preprocessing).rgb, preprocessing
+        )
+        for data in files
+    ]
+    return encoder.encode_images(np.stack(pixels))
+
+
+def main() -> None:
+    """Measure and report."""
+    options = new_parser(__doc__).parse_args()
+    with excuses():
+        chosen = preprocess.DRAFT_FACTOR
+        encoder = load_encoder("starter")
+        files = large_jpegs()
+        full = embeddings(encoder, files, 0)
+        results = []
+        for factor in FACTORS:
+            lowest = float((embeddings(encoder, files, factor) * full).sum(axis=1).min())
+            what = f"lowest cosine of {len(files)} photos, factor {factor}"
+            if factor == chosen:
+                results.append(at_least(f"{what} (in use)", lowest, "", TARGET, f"{lowest:.4f}"))
+            else:
+                results.append(Result(what, lowest, "", note=f"{lowest:.4f}"))
+        report("reduced decode", results, options.seed, as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()
