@@ -15,7 +15,12 @@ from conftest import MakePhoto
 from imgsearch import IndexSettings, Library
 from imgsearch.data import connection as connection_module
 from imgsearch.data.catalog import Catalog
-from imgsearch.data.connection import SCHEMA_VERSION, connect_writable, schema_version
+from imgsearch.data.connection import (
+    SCHEMA_VERSION,
+    connect_read_only,
+    connect_writable,
+    schema_version,
+)
 from imgsearch.data.lock import writer_lock
 from imgsearch.data.migrations import migrate
 from imgsearch.data.photo_store import PhotoStore
@@ -284,6 +289,49 @@ def test_a_path_that_leads_out_of_its_root_is_not_shown(indexed: Library) -> Non
     [hit] = indexed.search("red")
 
     assert (Path(hit.path).name, hit.duplicates) == ("a.jpg", ())
+
+
+def steps_to_read_all_vectors(library: Path, count: int, patch: pytest.MonkeyPatch) -> int:
+    """Fill a catalog with `count` pictures; return SQLite's steps (in hundreds) to read them."""
+    facts = PictureFacts(1, 1, "PNG")
+    with Catalog(library) as catalog:
+        root_id = catalog.add_root("/photos")
+        model_id = catalog.register_model("m", "1", "m", 1)
+        catalog.activate_model(model_id)
+        PhotoStore(catalog, model_id).store(
+            [
+                NewPhoto(FileStat(root_id, str(n), 1, 1), n.to_bytes(32, "big"), facts, b"\0<")
+                for n in range(count)
+            ]
+        )
+    steps = 0
+
+    def counted(path: Path) -> sqlite3.Connection:
+        def step() -> int:
+            nonlocal steps
+            steps += 1
+            return 0
+
+        database = connect_read_only(path)
+        database.set_progress_handler(step, 100)
+        return database
+
+    patch.setattr("imgsearch.data.reader.connect_read_only", counted)
+    with CatalogReader(library) as reader:
+        model = reader.active_model()
+        assert model is not None
+        pages = list(reader.vectors(model, reader.visible_ids(model.id)))
+    assert sum(len(ids) for ids, _ in pages) == count
+    return steps
+
+
+def test_reading_vectors_is_linear_in_the_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = steps_to_read_all_vectors(tmp_path / "small", 500, monkeypatch)
+    large = steps_to_read_all_vectors(tmp_path / "large", 2000, monkeypatch)
+
+    assert large < 6 * small
 
 
 def test_ids_of_removed_pictures_are_never_used_again(tmp_path: Path) -> None:

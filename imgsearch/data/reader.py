@@ -1,7 +1,7 @@
 """The read side of the catalog, for queries: plain sqlite3, nothing else imported.
 
 Importing SQLAlchemy takes longer than a whole cold query may (about 0.3 s for the core, 0.15 s for
-the ORM), and a query needs six fixed statements. The tables are those of `schema`; a test keeps
+the ORM), and a query needs few fixed statements. The tables are those of `schema`; a test keeps
 the two in step.
 """
 
