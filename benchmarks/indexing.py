@@ -79,7 +79,7 @@ def main() -> None:
     """Measure and report."""
     parser = new_parser(__doc__)
     add_photo_source(parser)
-    parser.add_argument("--photos", type=int, default=1_000, help="[%(default)s]")
+    parser.add_argument("--photos", type=int, default=4_000, help="[%(default)s]")
     parser.add_argument("--rounds", type=int, default=3, help="[%(default)s]")
     parser.add_argument("--peer", action="store_true", help="measure rclip as well")
     options = parser.parse_args()

@@ -176,6 +176,7 @@ class Library:
         from imgsearch.data.connection import connect_read_only
         from imgsearch.data.lock import writer_lock
         from imgsearch.data.photo_store import remove_root
+        from imgsearch.data.thumbnail_store import ThumbnailStore
 
         # Opening for writing would create a library that is not there.
         connect_read_only(self.path).close()
@@ -184,9 +185,11 @@ class Library:
         given = os.path.abspath(os.path.expanduser(root))
         with Catalog(self.path) as catalog, writer_lock(self.path):
             # As it was named when it was indexed; or, by way of a link, the folder behind it.
-            return remove_root(
-                catalog, given if given in catalog.roots() else os.path.realpath(given)
-            )
+            known = given if given in catalog.roots() else os.path.realpath(given)
+            files = remove_root(catalog, known)
+        with ThumbnailStore(self.path) as thumbnails:
+            thumbnails.prune()
+        return files
 
     def _default_encoder(self) -> Encoder:
         """Return the encoder of the library's active model; the starter for a new library."""

@@ -226,9 +226,22 @@ def test_crop_equals_the_reference_processor(name: str) -> None:
     reference = transformers.CLIPImageProcessor(do_normalize=False, do_rescale=False)
 
     wanted = np.asarray(reference(image, return_tensors="np")["pixel_values"][0])
-    ours = to_pixels(image, Preprocessing(size=224)).transpose(2, 0, 1)
+    ours = to_pixels(image, Preprocessing(size=224), exact=True).transpose(2, 0, 1)
 
     assert np.abs(ours.astype(int) - wanted.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("resample", ["bicubic", "bilinear", "lanczos", "box", "hamming"])
+def test_the_fast_filters_stay_near_the_reference(resample: str) -> None:
+    for path in sorted(EXAMPLES.glob("*.jpg")):
+        image = Image.open(path).convert("RGB")
+        geometry = Preprocessing(size=224, resample=resample)
+
+        fast = to_pixels(image, geometry).astype(int)
+        difference = np.abs(fast - to_pixels(image, geometry, exact=True).astype(int))
+
+        assert (difference > 1).mean() < 0.01, path.name
+        assert difference.max() <= 16, path.name
 
 
 def test_squash_keeps_the_whole_picture() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, false, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
@@ -159,11 +159,15 @@ class PhotoStore:
             one = select(Embedding.picture_id).where(Embedding.model_id == self._model_id).limit(1)
             return session.scalar(one) is not None
 
-    def purge_orphans(self, older_than_days: float) -> None:
-        """Delete pictures, and with them their vectors, that no file has shown for so long."""
+    def purge_orphans(self, older_than_days: float) -> bool:
+        """Delete pictures that no file has shown for so long; return whether there were any."""
+        limit = time.time() - older_than_days * 86_400
         with self._catalog.transaction() as session:
-            limit = time.time() - older_than_days * 86_400
+            old = select(Picture.id).where(Picture.orphaned_at <= limit).limit(1)
+            if session.scalar(old) is None:
+                return False
             session.execute(delete(Picture).where(Picture.orphaned_at <= limit))
+        return True
 
 
 def remove_root(catalog: Catalog, path: str) -> int:
@@ -234,7 +238,13 @@ def _link(session: Session, files: Sequence[tuple[FileStat, int]]) -> None:
 
 def _any_of(table: type[File] | type[Failure], files: Sequence[FileStat]) -> ColumnElement[bool]:
     """Match the rows of the given files (by root and path)."""
-    return or_(*(and_(table.root_id == f.root_id, table.path == f.path) for f in files))
+    paths: dict[int, list[str]] = {}
+    for file in files:
+        paths.setdefault(file.root_id, []).append(file.path)
+    # IN with a list of any length is one statement to SQLAlchemy, which it compiles once.
+    return or_(
+        false(), *(and_(table.root_id == root, table.path.in_(of)) for root, of in paths.items())
+    )
 
 
 def _shown_by(session: Session, files: Sequence[FileStat]) -> list[int]:

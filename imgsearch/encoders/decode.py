@@ -36,6 +36,8 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# The profiles of cameras and phones have about 500 to 3,000 bytes, those of printers megabytes.
+_MAX_PROFILE = 4096
 # Formats whose decoders turn the picture upright themselves.
 _UPRIGHT_BY_DECODER = ("HEIF", "TIFF")
 # What Pillow and its plugins raise on damaged input, pixels and EXIF: observed on fuzzed files.
@@ -62,7 +64,8 @@ HOSTILE_INPUT_ERRORS = (
 class Photo:
     """A decoded picture: `rgb` stands upright; `width` and `height` are those of the full picture.
 
-    With a reduced decode `rgb` is smaller than that. `exif` may be empty.
+    With a reduced decode `rgb` is smaller than that. `exif` may be empty; `icc_profile` says what
+    the colours of `rgb` mean where that is not sRGB.
     """
 
     rgb: Image.Image
@@ -71,6 +74,7 @@ class Photo:
     format: str
     orientation: int
     exif: Image.Exif
+    icc_profile: bytes | None = None
 
 
 def decode(data: bytes, limits: DecodeLimits, reduce_for: Preprocessing | None = None) -> Photo:
@@ -121,7 +125,8 @@ def _decode(data: bytes, limits: DecodeLimits, reduce_for: Preprocessing | None)
             rgb = rgb.transpose(_TRANSPOSE[orientation])
         if orientation >= 5:
             width, height = height, width
-    return Photo(rgb, width, height, image.format or "unknown", orientation, exif)
+    profile = _icc_profile(image)
+    return Photo(rgb, width, height, image.format or "unknown", orientation, exif, profile)
 
 
 @contextmanager
@@ -188,6 +193,13 @@ def _orientation(exif: Image.Exif) -> int:
     except HOSTILE_INPUT_ERRORS:
         return 1
     return value if isinstance(value, int) and value in _TRANSPOSE else 1
+
+
+def _icc_profile(image: Image.Image) -> bytes | None:
+    """Return the colour profile if it fits the pixels after `to_rgb`, and is of a sane size."""
+    profile = image.info.get("icc_profile")
+    usable = image.mode == "RGB" and isinstance(profile, bytes) and len(profile) <= _MAX_PROFILE
+    return profile if usable else None
 
 
 def _too_large(

@@ -6,11 +6,14 @@ filter, then centre crop); tests compare the two pixel by pixel.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from imgsearch.encoders.base import Preprocessing, Resize
+from imgsearch.encoders.resize import resize_rgb
 
 # JPEGs may be decoded at 1/2, 1/4 or 1/8 as long as this many times the target size is left.
 # benchmarks/reduced_decode.py: over 68 large photos the lowest cosine to the embedding of a full
@@ -20,17 +23,40 @@ DRAFT_FACTOR = 3
 _LONGEST_STRIP = 16
 
 
-def to_pixels(image: Image.Image, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
-    """Return the pixels uint8 [s, s, 3] of an RGB picture that already stands upright."""
-    size = preprocessing.size
-    resample = Image.Resampling[preprocessing.resample.upper()]
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What an encoder takes of a picture, and the whole picture scaled on the way there.
+
+    `pixels` is uint8 [s, s, 3]; `scaled` is uint8 [h, w, 3] with the shorter edge s, or None where
+    the geometry does not keep the proportions, or not the whole picture.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    scaled: npt.NDArray[np.uint8] | None
+
+
+def prepare(image: Image.Image, preprocessing: Preprocessing, *, exact: bool = False) -> Prepared:
+    """Bring an RGB picture that already stands upright to an encoder's geometry.
+
+    With `exact` the pixels are those of the reference to the last level; without, a faster filter
+    may be used (see `resize`).
+    """
+    size, resample = preprocessing.size, preprocessing.resample
     if preprocessing.resize is Resize.SQUASH:
-        return np.asarray(image.resize((size, size), resample), dtype=np.uint8)
-    image = _without_far_ends(image)
-    width, height = _shortest_edge_to(size, *image.size)
-    resized = image.resize((width, height), resample)
+        return Prepared(resize_rgb(image, size, size, resample, exact=exact), None)
+    middle = without_far_ends(image)
+    width, height = _shortest_edge_to(size, *middle.size)
+    scaled = resize_rgb(middle, width, height, resample, exact=exact)
     left, top = (width - size) // 2, (height - size) // 2
-    return np.asarray(resized.crop((left, top, left + size, top + size)), dtype=np.uint8)
+    pixels = np.ascontiguousarray(scaled[top : top + size, left : left + size])
+    return Prepared(pixels, scaled if middle is image else None)
+
+
+def to_pixels(
+    image: Image.Image, preprocessing: Preprocessing, *, exact: bool = False
+) -> npt.NDArray[np.uint8]:
+    """Return the pixels uint8 [s, s, 3] that `prepare` makes."""
+    return prepare(image, preprocessing, exact=exact).pixels
 
 
 def draft_size(preprocessing: Preprocessing) -> tuple[int, int]:
@@ -39,7 +65,7 @@ def draft_size(preprocessing: Preprocessing) -> tuple[int, int]:
     return edge, edge
 
 
-def _without_far_ends(image: Image.Image) -> Image.Image:
+def without_far_ends(image: Image.Image) -> Image.Image:
     """Cut a strip down to its middle: scaling a 1 x 65,535 picture whole would take gigabytes.
 
     The centre square, all that is used, comes out the same.

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -20,10 +21,12 @@ import numpy.typing as npt
 from imgsearch.data.photo_store import PhotoStore
 from imgsearch.data.records import FailedFile, FailureKind, FileFailure, FileStat, NewPhoto
 from imgsearch.data.scan_table import Change, PendingFile
+from imgsearch.data.thumbnail_store import ThumbnailStore
 from imgsearch.encoders import Encoder
 from imgsearch.errors import ModelInvalid
 from imgsearch.indexer.content import hash_file, sniff
-from imgsearch.indexer.decode_pool import Decoded, DecodePool, Request
+from imgsearch.indexer.decode_pool import DecodePool
+from imgsearch.indexer.decode_process import Decoded, Request
 from imgsearch.indexer.report import IndexReport, Progress, ProgressCallback
 from imgsearch.settings import IndexSettings
 
@@ -34,7 +37,20 @@ _BATCH_AGE_SECONDS = 1.0
 _FIRST_BATCH = 4
 _PROGRESS_SECONDS = 0.1
 
+# So many batches are embedded at once: an encoder that splits a batch over the cores has work for
+# those that are done with their part, and storing never leaves it idle.
+_EMBEDDING_DEPTH = 2
+
 _Key = tuple[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Embedded:
+    """A batch with its vectors, float32 [n, d], and the seconds that they took."""
+
+    batch: list[Decoded]
+    vectors: npt.NDArray[np.float32]
+    seconds: float
 
 
 class Pipeline:
@@ -43,6 +59,7 @@ class Pipeline:
     def __init__(
         self,
         store: PhotoStore,
+        thumbnails: ThumbnailStore,
         encoder: Encoder,
         root_paths: dict[int, str],
         lost: Counter[int],
@@ -51,6 +68,7 @@ class Pipeline:
     ) -> None:
         """`lost` counts, for each picture, the paths that this run found gone."""
         self._store = store
+        self._thumbnails = thumbnails
         self._encoder = encoder
         self._root_paths = root_paths
         self._lost = lost
@@ -60,7 +78,9 @@ class Pipeline:
         self._decoded: list[Decoded] = []
         self._oldest = 0.0
         self._batch_size = min(_FIRST_BATCH, settings.batch_size)
-        self._embedding: Future[tuple[list[Decoded], npt.NDArray[np.float32], float]] | None = None
+        # The batches that are being embedded, oldest first.
+        self._embedding: deque[Future[_Embedded]] = deque()
+        self._warm: Future[None] | None = None
         self._done = 0
 
     def run(
@@ -75,9 +95,13 @@ class Pipeline:
         preprocessing = self._encoder.description.preprocessing
         started, shown = time.monotonic(), 0.0
         with (
-            ThreadPoolExecutor(1, thread_name_prefix="imgsearch-embed") as background,
+            ThreadPoolExecutor(
+                _EMBEDDING_DEPTH, thread_name_prefix="imgsearch-embed"
+            ) as background,
             DecodePool(preprocessing, settings.limits, settings.worker_count()) as pool,
         ):
+            # Loading the image tower takes as long as the decoding processes take to start.
+            self._warm = background.submit(self._warm_up)
             ahead = settings.batches_ahead * settings.batch_size
             for outcome in pool.outcomes(self._requests(pending, should_stop), ahead):
                 if isinstance(outcome, Decoded):
@@ -96,9 +120,9 @@ class Pipeline:
                 if should_stop():
                     self._report.interrupted = True
                     break
-            self._finish_embedding()
             self._embed(background)
-            self._finish_embedding()
+            while self._embedding:
+                self._finish_embedding()
         progress(Progress(self._done, total, self._report.failed, time.monotonic() - started))
 
     def _requests(
@@ -166,14 +190,19 @@ class Pipeline:
 
     def _advance(self, background: ThreadPoolExecutor) -> None:
         """Store what is embedded, and hand the next batch over when it is full or old enough."""
-        if self._embedding is not None and self._embedding.done():
+        while self._embedding and self._embedding[0].done():
             self._finish_embedding()
         full = len(self._decoded) >= self._batch_size
         old = bool(self._decoded) and time.monotonic() - self._oldest > _BATCH_AGE_SECONDS
-        if full:
+        if full and len(self._embedding) == _EMBEDDING_DEPTH:
             self._finish_embedding()
-        if (full or old) and self._embedding is None:
+        if full or (old and not self._embedding):
             self._embed(background)
+
+    def _warm_up(self) -> None:
+        """Have the image tower loaded."""
+        size = self._encoder.description.preprocessing.size
+        self._encoder.encode_images(np.zeros((1, size, size, 3), dtype=np.uint8))
 
     def _embed(self, background: ThreadPoolExecutor) -> None:
         batch, self._decoded = self._decoded, []
@@ -187,10 +216,11 @@ class Pipeline:
         )
         fresh = [photo for photo in batch if photo.content_hash not in known]
         if fresh:
-            self._embedding = background.submit(self._encode, fresh)
+            self._embedding.append(background.submit(self._encode, fresh))
 
-    def _encode(self, batch: list[Decoded]) -> tuple[list[Decoded], npt.NDArray[np.float32], float]:
-        """Return the batch with its vectors, float32 [n, d], and the seconds they took."""
+    def _encode(self, batch: list[Decoded]) -> _Embedded:
+        if self._warm is not None:
+            self._warm.result()
         started = time.monotonic()
         unique = {photo.content_hash: photo.pixels for photo in batch}
         rows = self._encoder.encode_images(np.stack(list(unique.values())))
@@ -199,21 +229,20 @@ class Pipeline:
             raise ModelInvalid(f"The model {name!r} gives vectors that are not numbers.")
         position = {content_hash: row for row, content_hash in enumerate(unique)}
         vectors = rows[[position[photo.content_hash] for photo in batch]]
-        return batch, vectors, time.monotonic() - started
+        return _Embedded(batch, vectors, time.monotonic() - started)
 
     def _finish_embedding(self) -> None:
-        """Wait for the batch being embedded, if any, and store it."""
-        if self._embedding is None:
-            return
-        batch, vectors, seconds = self._embedding.result()
-        self._embedding = None
-        self._adapt_batch_size(seconds)
-        stored = vectors.astype("<f2")
+        """Wait for the oldest batch that is being embedded, and store it."""
+        embedded = self._embedding.popleft().result()
+        batch = embedded.batch
+        self._adapt_batch_size(embedded.seconds)
+        stored = embedded.vectors.astype("<f2")
         photos = [
             NewPhoto(photo.file, photo.content_hash, photo.facts, row.tobytes())
             for photo, row in zip(batch, stored, strict=True)
         ]
         self._store.store(photos)
+        self._thumbnails.add({photo.content_hash: photo.thumbnail for photo in batch})
         self._report.embedded += len({photo.content_hash for photo in batch})
         for photo in batch:
             item = self._under_way.pop(_key(photo.file))

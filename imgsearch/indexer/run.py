@@ -25,6 +25,7 @@ from imgsearch.data.scan_table import (
     Scope,
     gone_by_picture,
 )
+from imgsearch.data.thumbnail_store import ThumbnailStore
 from imgsearch.data.vector_cache import VectorCache
 from imgsearch.encoders import Encoder
 from imgsearch.indexer.content import sniff
@@ -162,15 +163,18 @@ class _Run:
         store.remove_files([item.file_id for item in self._gone])
         root_paths = {target.scope.root_id: target.root for target in self._targets}
         if self._pending:
-            pipeline = Pipeline(
-                store, self._encoder, root_paths, lost, self._report, self._settings
-            )
-            pipeline.run(self._pending_files(), self._pending, progress, should_stop)
+            with ThumbnailStore(self._library) as thumbnails:
+                pipeline = Pipeline(
+                    store, thumbnails, self._encoder, root_paths, lost, self._report, self._settings
+                )
+                pipeline.run(self._pending_files(), self._pending, progress, should_stop)
         if self._report.interrupted:
             return
         self._table.forget_gone_failures(self._clean, self._notes.unreadable)
         self._catalog.mark_scanned(sorted(root_paths))
-        store.purge_orphans(self._settings.orphan_days)
+        if store.purge_orphans(self._settings.orphan_days):
+            with ThumbnailStore(self._library) as thumbnails:
+                thumbnails.prune()
         self._report.without_vectors = store.count_without_vectors()
         if store.has_vectors():
             self._catalog.activate_model(self._model_id)

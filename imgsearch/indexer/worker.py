@@ -18,7 +18,8 @@ from PIL import Image
 from imgsearch.encoders.base import Preprocessing, Resize
 from imgsearch.encoders.decode import decode, register_formats
 from imgsearch.encoders.files import read_stable
-from imgsearch.encoders.preprocess import to_pixels
+from imgsearch.encoders.preprocess import prepare
+from imgsearch.encoders.thumbnail import make_thumbnail
 from imgsearch.errors import ImageUnreadable
 from imgsearch.indexer.facts import read_facts
 from imgsearch.indexer.frames import FrameError, read_frame, write_frame
@@ -38,12 +39,12 @@ def main() -> None:
         )
         # What does not work on any picture must end the run, not be blamed on every file.
         register_formats()
-        to_pixels(Image.new("RGB", (8, 8)), preprocessing)
+        prepare(Image.new("RGB", (8, 8)), preprocessing)
         _limit_memory(limits.memory_bytes)
         write_frame(sink, {"ready": True})
         while True:
-            request, _ = read_frame(source)
-            header, body = _answer(request, preprocessing, limits)
+            request, content = read_frame(source)
+            header, body = _answer(request, content, preprocessing, limits)
             write_frame(sink, header, body)
     except (FrameError, BrokenPipeError):
         return  # The indexer has finished or died.
@@ -69,12 +70,17 @@ def _limit_memory(limit: int) -> None:
 
 
 def _answer(
-    request: dict[str, Any], preprocessing: Preprocessing, limits: DecodeLimits
+    request: dict[str, Any], content: bytes, preprocessing: Preprocessing, limits: DecodeLimits
 ) -> tuple[dict[str, Any], bytes]:
+    """Return the header and body for one request: a file, or the `content` that came with it."""
+    header: dict[str, Any] = {"kind": "photo"}
     try:
-        data, facts = read_stable(request["path"], limits)
-        photo = decode(data, limits, reduce_for=preprocessing)
-        pixels = to_pixels(photo.rgb, preprocessing)
+        if "path" in request:
+            content, facts = read_stable(request["path"], limits)
+            header |= {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns}
+        photo = decode(content, limits, reduce_for=preprocessing)
+        prepared = prepare(photo.rgb, preprocessing)
+        thumbnail = make_thumbnail(photo, prepared.scaled)
     except (FileNotFoundError, NotADirectoryError):
         return {"kind": "gone"}, b""
     except OSError as error:
@@ -83,14 +89,11 @@ def _answer(
         return {"kind": "damaged", "reason": str(error)}, b""
     except MemoryError:
         return {"kind": "damaged", "reason": "decoding needs more memory than is allowed"}, b""
-    header = {
-        "kind": "photo",
-        "size": facts.st_size,
-        "mtime_ns": facts.st_mtime_ns,
-        "hash": hashlib.sha256(data).hexdigest(),
+    header |= {
+        "hash": hashlib.sha256(content).hexdigest(),
         "facts": asdict(read_facts(photo)),
     }
-    return header, pixels.tobytes()
+    return header, prepared.pixels.tobytes() + thumbnail
 
 
 if __name__ == "__main__":
