@@ -13,11 +13,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from imgsearch.data.facets import Facets
+    from imgsearch.data.filters import Filters
     from imgsearch.data.records import FailedFile, LibraryStatus, PictureFacts
     from imgsearch.encoders import Encoder, ModelDescription, load_encoder
-    from imgsearch.errors import ImgsearchError
+    from imgsearch.errors import ImageUnreadable, ImgsearchError, LibraryNotFound, PhotoNotFound
     from imgsearch.indexer.report import IndexReport, Progress
     from imgsearch.library import Library
+    from imgsearch.search.originals import PhotoFile
+    from imgsearch.search.query import PictureReference
     from imgsearch.search.results import SearchHit, SearchResults
     from imgsearch.settings import DecodeLimits, IndexSettings
 
@@ -26,14 +30,21 @@ __version__ = "0.1.0"
 __all__ = [
     "DecodeLimits",
     "Encoder",
+    "Facets",
     "FailedFile",
+    "Filters",
+    "ImageUnreadable",
     "ImgsearchError",
     "IndexReport",
     "IndexSettings",
     "Library",
+    "LibraryNotFound",
     "LibraryStatus",
     "ModelDescription",
+    "PhotoFile",
+    "PhotoNotFound",
     "PictureFacts",
+    "PictureReference",
     "Progress",
     "SearchHit",
     "SearchResults",
@@ -44,14 +55,21 @@ __all__ = [
 _HOMES = {
     "DecodeLimits": "settings",
     "Encoder": "encoders",
+    "Facets": "data.facets",
     "FailedFile": "data.records",
+    "Filters": "data.filters",
+    "ImageUnreadable": "errors",
     "ImgsearchError": "errors",
     "IndexReport": "indexer.report",
     "IndexSettings": "settings",
     "Library": "library",
+    "LibraryNotFound": "errors",
     "LibraryStatus": "data.records",
     "ModelDescription": "encoders",
+    "PhotoFile": "search.originals",
+    "PhotoNotFound": "errors",
     "PictureFacts": "data.records",
+    "PictureReference": "search.query",
     "Progress": "indexer.report",
     "SearchHit": "search.results",
     "SearchResults": "search.results",

@@ -19,6 +19,7 @@ import typer
 
 import imgsearch
 from imgsearch import terminal
+from imgsearch.data.paths import printable
 from imgsearch.errors import ImgsearchError
 
 
@@ -196,6 +197,49 @@ def status(
         terminal.print_status(facts)
 
 
+@app.command(epilog=_examples("imgsearch ui", "imgsearch ui --port 8000 --no-browser"))
+def ui(
+    port: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--port", min=1, max=65_535, help="Port [default: 8487, or any free one]."),
+    ] = None,
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host",
+            metavar="ADDRESS",
+            help="Address to listen on; others than this machine's "
+            "own let everybody in the network see the photos.",
+        ),
+    ] = "127.0.0.1",
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")
+    ] = True,
+    library: LibraryOption = None,
+    model: ModelOption = None,
+) -> None:
+    """Search in the browser: a page on this machine. Ctrl-C ends it."""
+    from imgsearch.ui.server import is_loopback, serve
+
+    if not is_loopback(host):
+        terminal.print_note(
+            f"Warning: listening on {host}. Everybody who can reach this machine can see and search "
+            "all photos of this library; there is no password."
+        )
+    with imgsearch.Library.open(library) as opened:
+        place = opened.path
+    serve(
+        place,
+        model=model,
+        host=host,
+        port=port,
+        open_browser=browser,
+        announce=lambda address: print(
+            f"Search your photos at {address} (Ctrl-C ends)", flush=True
+        ),
+    )
+
+
 @app.command(epilog=_examples("imgsearch remove ./photos"))
 def remove(
     root: Annotated[str, typer.Argument(metavar="ROOT", help="A folder that was indexed.")],
@@ -204,7 +248,7 @@ def remove(
     """Forget a folder. The photos in it are not touched."""
     with imgsearch.Library.open(library) as opened:
         count = opened.remove(root)
-    print(f"Forgot {terminal.printable(root)} ({count} files). The photos were not touched.")
+    print(f"Forgot {printable(root)} ({count} files). The photos were not touched.")
 
 
 @app.command(epilog=_examples("imgsearch models"))
@@ -218,8 +262,8 @@ def models(as_json: JsonOption = False, library: LibraryOption = None) -> None:
     for one in found:
         mark = "*" if one.active else " "
         held = f"{one.embeddings} vectors in this library" if one.embeddings else "not used here"
-        name = terminal.printable(one.name)
-        revision = terminal.printable(one.revision)
+        name = printable(one.name)
+        revision = printable(one.revision)
         print(f"{mark} {name}  {revision}  dimension {one.dimension}  {held}")
     print("Others: a model folder or a hub name with --model. * is active.")
 

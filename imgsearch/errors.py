@@ -34,6 +34,14 @@ class RootUnknown(UsageError):
     """A folder was named that this library does not hold."""
 
 
+class PortTaken(UsageError):
+    """The page cannot listen where it was told to."""
+
+
+class PhotoNotFound(ImgsearchError):
+    """A photo was asked for that the library does not show, or whose file is not there."""
+
+
 class LibraryError(ImgsearchError):
     """The library folder cannot serve the request."""
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from imgsearch.encoders import STARTER, Encoder, load_encoder
-from imgsearch.errors import RootUnknown, UsageError
+from imgsearch.errors import PhotoNotFound, RootUnknown, UsageError
 from imgsearch.settings import IndexSettings, default_library_path
 
 if TYPE_CHECKING:
+    from imgsearch.data.facets import Facets
+    from imgsearch.data.filters import Filters
+    from imgsearch.data.reader import StoredPicture
     from imgsearch.data.records import FailedFile, LibraryStatus, ModelStatus
+    from imgsearch.data.thumbnail_store import ThumbnailStore
+    from imgsearch.indexer.guarded import GuardedDecoder
     from imgsearch.indexer.report import IndexReport, Progress
     from imgsearch.search.engine import QueryEngine
-    from imgsearch.search.results import SearchResults
+    from imgsearch.search.originals import PhotoFile
+    from imgsearch.search.query import PictureReference
+    from imgsearch.search.results import SearchHit, SearchResults
 
 
 def _silent(_: Progress) -> None:
@@ -36,7 +44,8 @@ class Library:
         for hit in library.search("a cup of coffee"):
             print(hit.score, hit.path)
 
-    Encoder and index stay loaded between searches. Not for use from several threads at once.
+    Encoder and index stay loaded between searches. Searches, and all else that only reads, may come
+    from several threads, which take turns.
     """
 
     # The rooms are imported inside the methods, because a cold query has no time for what only the
@@ -47,6 +56,9 @@ class Library:
         self.path = path
         self._encoder = encoder
         self._engine: QueryEngine | None = None
+        self._thumbnails: ThumbnailStore | None = None
+        self._guarded: GuardedDecoder | None = None
+        self._lock = threading.RLock()
 
     @classmethod
     def open(
@@ -76,10 +88,12 @@ class Library:
         self.close()
 
     def close(self) -> None:
-        """Release the catalog; the library can be used again afterwards."""
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
+        """Release catalog, caches and processes; the library can be used again afterwards."""
+        with self._lock:
+            for part in (self._engine, self._thumbnails, self._guarded):
+                if part is not None:
+                    part.close()
+            self._engine = self._thumbnails = self._guarded = None
 
     def index(
         self,
@@ -118,22 +132,102 @@ class Library:
         self,
         text: str | None = None,
         *,
-        like: str | os.PathLike[str] | None = None,
+        like: str | os.PathLike[str] | int | PictureReference | None = None,
         limit: int = 10,
+        offset: int = 0,
+        filters: Filters | None = None,
+        sort: str = "match",
+        min_strength: int = 0,
+        with_strength: bool = False,
     ) -> SearchResults:
         """Return the pictures that show what `text` says, or look like the picture `like`.
 
-        With both, the sum of the two unit vectors is searched for. Raises QueryInvalid,
-        ImageUnreadable, LibraryNotFound, LibraryEmpty or another ImgsearchError.
+        `like` is a path, the `picture_id` of a hit, or what `look_at` returned; with both, the sum
+        of the two unit vectors is searched for. `filters` and `min_strength` (0 to 100, see
+        `search.strength`) leave pictures out. `sort` is "match" or "date" (newest first); by date
+        and without a query all pictures are listed. `limit` and `offset` page through the results.
+        Raises QueryInvalid, ImageUnreadable, PhotoNotFound, LibraryNotFound, LibraryEmpty or
+        another ImgsearchError.
         """
+        from imgsearch.data.filters import Filters
         from imgsearch.search.query import Query
 
-        query = Query(text, None if like is None else Path(os.path.expanduser(like)), limit)
-        if self._engine is None:
-            from imgsearch.search.engine import QueryEngine
+        if isinstance(like, (str, os.PathLike)):
+            like = Path(os.path.expanduser(like))
+        query = Query(
+            text, like, limit, offset, filters or Filters(), sort, min_strength, with_strength
+        )
+        with self._lock:
+            return self._queries().search(query)
 
-            self._engine = QueryEngine(self.path, self._encoder)
-        return self._engine.search(query)
+    def facets(self) -> Facets:
+        """Return what can be filtered by. Raises LibraryNotFound or another LibraryError."""
+        with self._lock:
+            return self._queries().facets()
+
+    def pictures(self, picture_ids: Iterable[int]) -> tuple[SearchHit, ...]:
+        """Return these pictures in the order given, without those that are gone (no scores)."""
+        with self._lock:
+            return self._queries().pictures(list(picture_ids))
+
+    def look_at(self, content: bytes) -> PictureReference:
+        """Return what `search(like=...)` needs of a picture that is given as a file's bytes.
+
+        It is decoded in a process of its own, with the limits of indexing. Raises ImageUnreadable.
+        """
+        from imgsearch.search.query import PictureReference
+
+        with self._lock:
+            encoder = self._queries().encoder()
+            decoded = self._decoder(encoder).look_at(content)
+            vector = encoder.encode_images(decoded.pixels[None])[0]
+        identity = encoder.description
+        return PictureReference(
+            vector, identity.name, identity.revision, decoded.thumbnail, decoded.content_hash.hex()
+        )
+
+    def thumbnail(self, content_hash: str) -> bytes:
+        """Return a small JPEG of a picture of this library, made now if it is not in the cache.
+
+        Raises PhotoNotFound or ImageUnreadable.
+        """
+        digest, picture, root = self._stored(content_hash)
+        if self._thumbnails is None:
+            from imgsearch.data.thumbnail_store import ThumbnailStore
+
+            self._thumbnails = ThumbnailStore(self.path)
+        found = self._thumbnails.get(digest)
+        if found is not None:
+            return found
+        from imgsearch.search.originals import open_original
+
+        photo = open_original(picture, root)
+        photo.stream.close()
+        with self._lock:
+            decoder = self._decoder(self._queries().encoder())
+        made_of, made = decoder.thumbnail(photo.path)
+        if made_of != digest:
+            raise PhotoNotFound("The photo has changed since it was indexed.")
+        self._thumbnails.add({digest: made})
+        return made
+
+    def open_photo(self, content_hash: str) -> PhotoFile:
+        """Open the original of a picture of this library. Raises PhotoNotFound."""
+        from imgsearch.search.originals import open_original
+
+        _, picture, root = self._stored(content_hash)
+        return open_original(picture, root)
+
+    def preview(self, content_hash: str, edge: int = 2_048) -> bytes:
+        """Return a JPEG of a picture, its longer edge at most `edge` pixels, for any format.
+
+        Raises PhotoNotFound or ImageUnreadable.
+        """
+        photo = self.open_photo(content_hash)
+        photo.stream.close()
+        with self._lock:
+            decoder = self._decoder(self._queries().encoder())
+        return decoder.preview(photo.path, edge)
 
     def status(self) -> LibraryStatus:
         """Return what the library holds. Raises LibraryNotFound or LibraryDamaged."""
@@ -190,6 +284,38 @@ class Library:
         with ThumbnailStore(self.path) as thumbnails:
             thumbnails.prune()
         return files
+
+    def _queries(self) -> QueryEngine:
+        if self._engine is None:
+            from imgsearch.search.engine import QueryEngine
+
+            self._engine = QueryEngine(self.path, self._encoder)
+        return self._engine
+
+    def _decoder(self, encoder: Encoder) -> GuardedDecoder:
+        """Return the decoding process for single pictures, for this encoder's geometry."""
+        geometry = encoder.description.preprocessing
+        if self._guarded is not None and self._guarded.preprocessing != geometry:
+            self._guarded.close()
+            self._guarded = None
+        if self._guarded is None:
+            from imgsearch.indexer.guarded import GuardedDecoder
+            from imgsearch.settings import DecodeLimits
+
+            self._guarded = GuardedDecoder(geometry, DecodeLimits())
+        return self._guarded
+
+    def _stored(self, content_hash: str) -> tuple[bytes, StoredPicture, str]:
+        """Return a picture's hash, facts and root. Raises PhotoNotFound."""
+        try:
+            digest = bytes.fromhex(content_hash) if len(content_hash) == 64 else b""
+        except ValueError:
+            digest = b""
+        with self._lock:
+            found = self._queries().stored(digest) if digest else None
+        if found is None:
+            raise PhotoNotFound("There is no such photo in this library.")
+        return (digest, *found)
 
     def _default_encoder(self) -> Encoder:
         """Return the encoder of the library's active model; the starter for a new library."""

@@ -34,6 +34,8 @@ class DecodeLimits:
     # A 200-megapixel phone photo must pass; a 30,000 x 30,000 bomb (900 MP) must not.
     max_pixels: int = 250_000_000
     max_file_bytes: int = 1 << 30
+    # A picture that comes from a browser passes through memory several times.
+    max_upload_bytes: int = 32_000_000
     # Address space for data of one decoding process (bytes). Enforced where the platform can.
     memory_bytes: int = 2 << 30
     timeout_seconds: float = 20.0

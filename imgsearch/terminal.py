@@ -11,6 +11,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, TextIO
 from urllib.parse import quote
 
+from imgsearch.data.paths import printable
+
 if TYPE_CHECKING:
     from imgsearch.data.records import FailedFile, LibraryStatus
     from imgsearch.indexer.report import IndexReport, Progress
@@ -19,13 +21,6 @@ if TYPE_CHECKING:
 # Without a terminal, a line of progress is printed this often (seconds).
 _PLAIN_PROGRESS_SECONDS = 5.0
 _FAILURES_SHOWN = 5
-
-
-def printable(text: str) -> str:
-    """Return `text` with everything a terminal could obey, or cannot show, spelt as an escape."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
 
 
 def print_error(message: str) -> None:
@@ -152,7 +147,8 @@ def print_status(status: LibraryStatus) -> None:
     print(f"Pictures  {status.pictures} in {status.files} files, {status.failed} failed")
     print(
         f"On disk   catalog {human_bytes(status.catalog_bytes)}, "
-        f"index {human_bytes(status.cache_bytes)}"
+        f"index {human_bytes(status.cache_bytes)}, "
+        f"thumbnails {human_bytes(status.thumbnail_bytes)}"
     )
     for model in status.models:
         mark = ", active" if model.active else ""

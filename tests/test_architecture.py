@@ -19,8 +19,8 @@ ALLOWED = {
     "search": {"search", "encoders", "data"},
     "library": {"indexer", "search", "encoders", "data"},
     "terminal": {"indexer", "search", "data"},
-    "cli": {"library", "terminal"},
-    "ui": {"library"},
+    "cli": {"library", "terminal", "ui", "data"},
+    "ui": {"ui", "library"},
     "errors": set(),
     "settings": set(),
 }

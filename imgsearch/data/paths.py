@@ -21,3 +21,10 @@ def to_stored(path: str) -> str | bytes:
 def from_stored(value: str | bytes) -> str:
     """Undo `to_stored`: return the name that the `os` functions accept."""
     return os.fsdecode(value) if isinstance(value, bytes) else value
+
+
+def printable(text: str) -> str:
+    """Return `text` with all that a terminal could obey, or nobody can show, spelt as an escape."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )

@@ -45,11 +45,16 @@ class StoredModel:
 
 @dataclass(frozen=True, slots=True)
 class StoredPicture:
-    """A picture as a result shows it; `paths` are absolute, in alphabetical order."""
+    """A picture as a result shows it; `paths` are absolute, in alphabetical order.
+
+    `modified` is when the oldest of its files was changed last (Unix time).
+    """
 
     id: int
+    content_hash: bytes
     paths: tuple[str, ...]
     byte_size: int
+    modified: float
     facts: PictureFacts
 
 
@@ -98,6 +103,12 @@ class CatalogReader:
         with translated_errors(self.library):
             return self._connection.execute(statement, values).fetchall()
 
+    def ids(self, statement: str, *values: object) -> npt.NDArray[np.int64]:
+        """Return the single column of one SELECT: int64 [n]."""
+        with translated_errors(self.library):
+            rows = self._connection.execute(statement, values)
+            return np.fromiter((row[0] for row in rows), dtype=np.int64)
+
     def is_uninitialised(self) -> bool:
         """Tell whether the catalog is a database without tables yet."""
         return schema_version(self._connection) == 0
@@ -125,13 +136,11 @@ class CatalogReader:
 
     def visible_ids(self, model_id: int) -> npt.NDArray[np.int64]:
         """Return the ids, ascending, of the pictures that have a vector and a file: int64 [n]."""
-        with translated_errors(self.library):
-            rows = self._connection.execute(
-                "SELECT e.picture_id FROM embedding e JOIN picture p ON p.id = e.picture_id "
-                "WHERE e.model_id = ? AND p.orphaned_at IS NULL ORDER BY e.picture_id",
-                (model_id,),
-            )
-            return np.fromiter((row[0] for row in rows), dtype=np.int64)
+        return self.ids(
+            "SELECT e.picture_id FROM embedding e JOIN picture p ON p.id = e.picture_id "
+            "WHERE e.model_id = ? AND p.orphaned_at IS NULL ORDER BY e.picture_id",
+            model_id,
+        )
 
     def vectors(
         self, model: StoredModel, ids: npt.NDArray[np.int64]
@@ -160,31 +169,48 @@ class CatalogReader:
     def pictures(self, ids: Sequence[int]) -> dict[int, StoredPicture]:
         """Return these pictures by id, with every path that shows them, without the unknown."""
         rows = self.rows(
-            "SELECT p.id, r.path, f.path, p.byte_size, p.width, p.height, p.format, p.orientation,"
-            " p.taken_at, p.camera, p.lens, p.latitude, p.longitude"
+            "SELECT p.id, r.path, f.path, f.mtime_ns, p.content_hash, p.byte_size, p.width,"
+            " p.height, p.format, p.orientation, p.taken_at, p.camera, p.lens, p.latitude,"
+            " p.longitude"
             " FROM json_each(?) wanted CROSS JOIN picture p ON p.id = wanted.value"
             " CROSS JOIN file f ON f.picture_id = p.id CROSS JOIN root r ON r.id = f.root_id",
             json.dumps([int(one) for one in ids]),
         )
         paths: dict[int, list[str]] = {}
+        modified: dict[int, int] = {}
         facts: dict[int, tuple[Any, ...]] = {}
-        for id_, root, path, *rest in rows:
+        for id_, root, path, mtime_ns, *rest in rows:
             folder = from_stored(root)
             full = os.path.normpath(os.path.join(folder, from_stored(path)))
             # A catalog is a file like any other: what it says must not lead out of its roots.
             if os.path.commonpath((folder, full)) != os.path.normpath(folder):
                 continue
             paths.setdefault(id_, []).append(full)
+            modified[id_] = min(mtime_ns, modified.get(id_, mtime_ns))
             facts[id_] = tuple(rest)
         return {
             id_: StoredPicture(
                 id=id_,
+                content_hash=rest[0],
                 paths=tuple(sorted(paths[id_])),
-                byte_size=rest[0],
-                facts=PictureFacts(*rest[1:]),
+                byte_size=rest[1],
+                modified=modified[id_] / 1e9,
+                facts=PictureFacts(*rest[2:]),
             )
             for id_, rest in facts.items()
         }
+
+    def picture_of(self, content_hash: bytes) -> StoredPicture | None:
+        """Return the picture with this content (SHA-256), or None if no file shows it."""
+        found = self.ids("SELECT id FROM picture WHERE content_hash = ?", content_hash)
+        pictures = self.pictures(found.tolist())
+        return next(iter(pictures.values()), None)
+
+    def folder_of(self, path: str) -> str | None:
+        """Return the root that holds the absolute `path`, or None."""
+        roots = [from_stored(row[0]) for row in self.rows("SELECT path FROM root")]
+        holding = [root for root in roots if path.startswith(root.rstrip(os.sep) + os.sep)]
+        return max(holding, key=len, default=None)
 
 
 def _identity(library: Path) -> tuple[int, int] | None:

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from enum import Enum
 
+from imgsearch.data.paths import printable
+
 # SQLite's integers have 64 bits; a file system may hold a time beyond the year 2262.
 _MAX_INTEGER = 2**63 - 1
 
@@ -84,6 +86,11 @@ class FailedFile:
     path: str
     reason: str
 
+    @property
+    def shown_path(self) -> str:
+        """The path, safe to show anywhere."""
+        return printable(self.path)
+
 
 @dataclass(frozen=True, slots=True)
 class RootStatus:
@@ -119,3 +126,4 @@ class LibraryStatus:
     models: tuple[ModelStatus, ...]
     catalog_bytes: int
     cache_bytes: int
+    thumbnail_bytes: int

@@ -9,13 +9,14 @@ from imgsearch.data.connection import catalog_path
 from imgsearch.data.paths import from_stored
 from imgsearch.data.reader import CatalogReader
 from imgsearch.data.records import FailedFile, FailureKind, LibraryStatus, ModelStatus, RootStatus
+from imgsearch.data.thumbnail_store import FILE_NAME as THUMBNAILS
 from imgsearch.data.vector_cache import FOLDER_NAME
 
 
 def read_status(reader: CatalogReader) -> LibraryStatus:
     """Count what the library holds. Raises a LibraryError if the catalog cannot be read."""
     if reader.is_uninitialised():
-        return LibraryStatus(str(reader.library), (), 0, 0, 0, (), 0, 0)
+        return LibraryStatus(str(reader.library), (), 0, 0, 0, (), 0, 0, 0)
     rows = reader.rows(
         "SELECT r.path, (SELECT count(*) FROM file f WHERE f.root_id = r.id),"
         " (SELECT count(*) FROM failure x WHERE x.root_id = r.id AND x.kind != ?), r.scanned_at"
@@ -49,6 +50,7 @@ def read_status(reader: CatalogReader) -> LibraryStatus:
         models=models,
         catalog_bytes=catalog_bytes,
         cache_bytes=sum(_size(path) for path in cache.glob("*")),
+        thumbnail_bytes=sum(_size(path) for path in reader.library.glob(f"{THUMBNAILS}*")),
     )
 
 

@@ -52,17 +52,35 @@ class VectorIndex:
         return int(self._index.ntotal)
 
     def search(
-        self, query: npt.NDArray[np.float32], top_k: int
+        self,
+        query: npt.NDArray[np.float32],
+        top_k: int,
+        among: npt.NDArray[np.int64] | None = None,
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Return (picture ids int64 [k], cosines float32 [k]), best first, ties by lower id.
 
-        `query` is a unit vector, float32 [d]; k is `top_k` or the number of pictures if smaller.
+        `query` is a unit vector, float32 [d]; with `among` (ids) only these pictures are looked at.
+        k is `top_k` or the number of pictures if smaller.
         """
-        if not len(self):
+        import faiss
+
+        top_k = min(top_k, len(self) if among is None else len(among))
+        if not top_k or not len(self):
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-        scores, ids = self._index.search(query[None, :], min(top_k, len(self)))
-        order = np.lexsort((ids[0], -scores[0]))
-        return ids[0][order], scores[0][order]
+        parameters = None
+        if among is not None:
+            wanted = np.zeros(int(among.max()) + 1, dtype=bool)
+            wanted[among] = True
+            bitmap = np.packbits(wanted, bitorder="little")
+            selector = faiss.IDSelectorBitmap(len(bitmap), faiss.swig_ptr(bitmap))
+            parameters = faiss.SearchParameters()
+            parameters.sel = selector
+        scores, ids = self._index.search(query[None, :], top_k, params=parameters)
+        # Places are left empty (-1) where `among` names pictures that the index does not hold.
+        found = ids[0] != -1
+        scores, ids = scores[0][found], ids[0][found]
+        order = np.lexsort((ids, -scores))
+        return ids[order], scores[order]
 
 
 class VectorCache:

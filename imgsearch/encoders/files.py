@@ -15,9 +15,8 @@ from imgsearch.settings import DecodeLimits
 _READ_ATTEMPTS = 3
 
 
-@contextmanager
-def open_regular(path: str) -> Iterator[tuple[BufferedReader, os.stat_result]]:
-    """Open an ordinary file; yield it with its stat values. Raises OSError.
+def open_descriptor(path: str) -> tuple[int, os.stat_result]:
+    """Open an ordinary file; return its descriptor and stat values. Raises OSError.
 
     Links are not followed, and a FIFO, socket or device is not waited for: what is no ordinary file
     raises OSError too.
@@ -28,10 +27,18 @@ def open_regular(path: str) -> Iterator[tuple[BufferedReader, os.stat_result]]:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
             raise OSError("it is no ordinary file")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            yield file, facts
-    finally:
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor, facts
+
+
+@contextmanager
+def open_regular(path: str) -> Iterator[tuple[BufferedReader, os.stat_result]]:
+    """Open an ordinary file as `open_descriptor` does; yield it with its stat values."""
+    descriptor, facts = open_descriptor(path)
+    with os.fdopen(descriptor, "rb") as file:
+        yield file, facts
 
 
 def read_stable(path: str, limits: DecodeLimits) -> tuple[bytes, os.stat_result]:

@@ -1,8 +1,9 @@
 """Scaling RGB pictures with an antialiasing filter, by SIMD where a wheel for the machine exists.
 
 Pillow takes 2.5 ms for a 500 x 375 picture, more than all the rest of its decoding; cykooz_resizer
-computes the same convolution in 0.6 ms. Of the values, 0.01 % differ by more than one level (8 at
-most, over benchmarks/reduced_decode.py's photos), which no embedding notices; a test keeps watch.
+computes the same convolution in 0.6 ms. Few values differ by more than one level (0.01 % in bicubic
+scaling to 256 pixels), and embeddings stay as they are (cosine 0.9998 and more over the example
+photos); tests keep watch.
 """
 
 from __future__ import annotations
@@ -15,12 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 # Pillow's bicubic has a = -0.5, which is the Catmull-Rom spline.
-_SIMD_FILTERS = {
-    "box": "box",
-    "bilinear": "bilinear",
-    "bicubic": "catmull_rom",
-    "lanczos": "lanczos3",
-}
+_SIMD_FILTERS = {"bilinear": "bilinear", "bicubic": "catmull_rom", "lanczos": "lanczos3"}
 # Larger pictures (never JPEGs, which are decoded reduced) stay with Pillow: the copies that the
 # other library takes would double the memory of a decoding process.
 _SIMD_MAX_PIXELS = 16_000_000

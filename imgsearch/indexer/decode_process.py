@@ -11,16 +11,17 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from imgsearch.data.records import FailureKind, FileFailure, FileStat, PictureFacts
 from imgsearch.encoders.base import Preprocessing
-from imgsearch.errors import ImgsearchError
+from imgsearch.errors import ImageUnreadable, ImgsearchError
 from imgsearch.indexer.frames import FrameError, read_frame, write_frame
 from imgsearch.indexer.watchdog import Watchdog
 from imgsearch.settings import DecodeLimits
@@ -34,6 +35,9 @@ _ALLOCATION = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
 }
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,26 +117,58 @@ class DecodeProcess:
 
     def decode(self, request: Request) -> Outcome:
         """Have one file decoded; afterwards `dead` tells whether the process survived it."""
-        header: dict[str, Any] = {}
-        if request.content is None:
-            header["path"] = request.path
+        header = {} if request.content is not None else {"path": request.path}
+        file = request.file
+        return self._exchange(
+            header,
+            request.content or b"",
+            read=lambda answer, body: self._outcome(file, answer, body),
+            failed=lambda reason: FileFailure(file, reason, FailureKind.DAMAGED),
+        )
+
+    def preview(self, path: str, edge: int) -> bytes:
+        """Return the picture in the file as a JPEG, its longer edge at most `edge`.
+
+        Raises ImageUnreadable.
+        """
+
+        def read(answer: dict[str, Any], body: bytes) -> bytes | str:
+            return body if answer["kind"] == "preview" else str(answer.get("reason", "it is gone"))
+
+        answer = self._exchange({"path": path, "preview": edge}, b"", read, failed=str)
+        if isinstance(answer, str):
+            raise ImageUnreadable(answer)
+        return answer
+
+    def _exchange(
+        self,
+        header: dict[str, Any],
+        body: bytes,
+        read: Callable[[dict[str, Any], bytes], T],
+        failed: Callable[[str], T],
+    ) -> T:
+        """Send a message and return what `read` makes of the answer.
+
+        If the process dies, takes too long or answers nonsense, it is ended, and the result is
+        what `failed` makes of the reason.
+        """
         self._busy = True
         limit = self._watchdog.set(self._timeout, self._process.kill)
-        outcome: Outcome | None = None
+        result: list[T] = []
         try:
-            self._send(header, request.content or b"")
-            outcome = self._outcome(request.file, *self._receive())
+            self._send(header, body)
+            result.append(read(*self._receive()))
         except (FrameError, OSError, KeyError, TypeError, ValueError, RecursionError):
             pass
         finally:
             self._busy = False
             timed_out = self._watchdog.lift(limit)
-        if outcome is None:
-            return FileFailure(request.file, self._bury(timed_out), FailureKind.DAMAGED)
+        if not result:
+            return failed(self._bury(timed_out))
         if timed_out:
             # The time ran out just after the answer came: no further file for this process.
             self._bury(timed_out)
-        return outcome
+        return result[0]
 
     def kill_if_busy(self) -> None:
         """End the process if it is at work."""

@@ -19,7 +19,7 @@ from imgsearch.encoders.base import Preprocessing, Resize
 from imgsearch.encoders.decode import decode, register_formats
 from imgsearch.encoders.files import read_stable
 from imgsearch.encoders.preprocess import prepare
-from imgsearch.encoders.thumbnail import make_thumbnail
+from imgsearch.encoders.thumbnail import make_preview, make_thumbnail
 from imgsearch.errors import ImageUnreadable
 from imgsearch.indexer.facts import read_facts
 from imgsearch.indexer.frames import FrameError, read_frame, write_frame
@@ -78,6 +78,10 @@ def _answer(
         if "path" in request:
             content, facts = read_stable(request["path"], limits)
             header |= {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns}
+        if "preview" in request:
+            edge = int(request["preview"])
+            photo = decode(content, limits, reduce_for=Preprocessing(size=edge))
+            return {"kind": "preview"}, make_preview(photo, edge)
         photo = decode(content, limits, reduce_for=preprocessing)
         prepared = prepare(photo.rgb, preprocessing)
         thumbnail = make_thumbnail(photo, prepared.scaled)

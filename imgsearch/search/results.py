@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import overload
 
+from imgsearch.data.paths import printable
 from imgsearch.data.records import PictureFacts
 
 
@@ -13,28 +16,60 @@ from imgsearch.data.records import PictureFacts
 class SearchHit:
     """A picture that was found.
 
-    `score` is the cosine between query and picture, -1 to 1; `path` is absolute, and
-    `duplicates` are further files with exactly the same content.
+    `score` is the cosine between query and picture, -1 to 1, or None where nothing was compared;
+    `path` is absolute, and `duplicates` are further files with exactly the same content, whose
+    SHA-256 is `content_hash` (hexadecimal). `modified` is when the file was last changed (Unix
+    time). `strength` is the match strength, 0 to 100, if it was asked for.
     """
 
     path: str
-    score: float
+    score: float | None
     picture_id: int
     duplicates: tuple[str, ...]
     byte_size: int
     facts: PictureFacts
+    content_hash: str
+    modified: float
+    strength: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name, safe to show anywhere."""
+        return printable(os.path.basename(self.path))
+
+    @property
+    def shown_path(self) -> str:
+        """The path, safe to show anywhere."""
+        return printable(self.path)
+
+    @property
+    def shown_duplicates(self) -> tuple[str, ...]:
+        """The paths of the duplicates, safe to show anywhere."""
+        return tuple(printable(path) for path in self.duplicates)
+
+    @property
+    def date(self) -> str:
+        """When the picture was taken, or else its file changed: local time, ISO 8601."""
+        if self.facts.taken_at:
+            return self.facts.taken_at
+        try:
+            return datetime.fromtimestamp(int(self.modified)).isoformat()
+        except (OverflowError, ValueError, OSError):
+            return ""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResults(Sequence[SearchHit]):
-    """The hits of one query, best first, and the model that judged them.
+    """A page of the hits of one query, and the model that judged them.
 
-    `note` is a remark for the person who asked, or None.
+    `total` is how many pictures the query and its filters let through, on all pages; `note` is a
+    remark for the person who asked, or None.
     """
 
     hits: tuple[SearchHit, ...]
     model: str
     note: str | None = None
+    total: int = 0
 
     @overload
     def __getitem__(self, index: int) -> SearchHit: ...

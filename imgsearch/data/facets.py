@@ -1,0 +1,78 @@
+"""What a library can be filtered by: its folders, cameras and formats."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from imgsearch.data.paths import from_stored, printable
+from imgsearch.data.reader import CatalogReader
+
+# The folders with the most pictures; nobody looks through a longer list.
+_MAX_FOLDERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """The values that filters can take, each with something to show.
+
+    `folders` maps absolute paths to short labels; `cameras` and `formats` map to counts;
+    `roots` are the folders that were indexed; `absent_folders` are those of them that are not there
+    now (a disk that is unplugged).
+    """
+
+    pictures: int = 0
+    folders: dict[str, str] = field(default_factory=dict)
+    cameras: dict[str, int] = field(default_factory=dict)
+    formats: dict[str, int] = field(default_factory=dict)
+    roots: tuple[str, ...] = ()
+    absent_folders: tuple[str, ...] = ()
+
+    def with_present_folders(self) -> Facets:
+        """Return the same with another look at which roots are there."""
+        absent = tuple(path for path in self.roots if not os.path.isdir(path))
+        return replace(self, absent_folders=absent)
+
+
+def read_facets(reader: CatalogReader) -> Facets:
+    """Read them. Raises a LibraryError if the catalog cannot be read."""
+    if reader.is_empty():
+        return Facets()
+    [(pictures,)] = reader.rows("SELECT count(*) FROM picture WHERE orphaned_at IS NULL")
+    roots = {id_: from_stored(path) for id_, path in reader.rows("SELECT id, path FROM root")}
+    return Facets(
+        pictures=pictures,
+        folders=_folders(reader, roots),
+        cameras=_counts(reader, "camera"),
+        formats=_counts(reader, "format"),
+        roots=tuple(roots.values()),
+    )
+
+
+def _counts(reader: CatalogReader, column: str) -> dict[str, int]:
+    rows = reader.rows(
+        f"SELECT {column}, count(*) FROM picture WHERE orphaned_at IS NULL"
+        f" AND {column} IS NOT NULL GROUP BY {column} ORDER BY count(*) DESC, {column}"
+    )
+    return dict(rows)
+
+
+def _folders(reader: CatalogReader, roots: dict[int, str]) -> dict[str, str]:
+    """Return the roots and the folders below them, by path, with labels."""
+    counts: Counter[tuple[int, str]] = Counter()
+    for root_id, stored in reader.rows("SELECT root_id, path FROM file"):
+        counts[root_id, os.path.dirname(from_stored(stored))] += 1
+    for (root_id, folder), count in list(counts.items()):
+        while folder:
+            folder = os.path.dirname(folder)
+            counts[root_id, folder] += count
+    names = Counter(os.path.basename(path) for path in roots.values())
+    labels: dict[str, str] = {}
+    for (root_id, folder), _ in counts.most_common(_MAX_FOLDERS):
+        root = roots[root_id]
+        name = os.path.basename(root)
+        shown = name if name and names[name] == 1 else root
+        path = os.path.join(root, folder) if folder else root
+        labels[path] = printable(os.path.join(shown, folder) if folder else shown)
+    return dict(sorted(labels.items()))

@@ -1,0 +1,101 @@
+"""What a visitor asks for, and the same as the query part of an address.
+
+The address holds the words, the filters and the picture of the library that results shall look
+like; so a link, a bookmark and the back button bring a search back. An uploaded picture is not
+kept, and not in the address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import date
+
+from imgsearch import Filters
+
+ORIENTATIONS = ("landscape", "portrait", "square")
+# In pixels: what a phone of the first years, one of today, and a camera make.
+SIZES: dict[str, tuple[int | None, int | None]] = {
+    "under 1 megapixel": (None, 1_000_000),
+    "1 to 8 megapixels": (1_000_000, 8_000_000),
+    "over 8 megapixels": (8_000_000, None),
+}
+SORTS = ("match", "date")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One search as the page shows it. The names of the fields are those in the address."""
+
+    q: str = ""
+    like: int | None = None
+    folder: tuple[str, ...] = ()
+    since: date | None = None
+    until: date | None = None
+    camera: tuple[str, ...] = ()
+    orientation: tuple[str, ...] = ()
+    size: str | None = None
+    type: tuple[str, ...] = ()
+    sort: str = "match"
+    strength: int = 0
+
+    @property
+    def filters(self) -> Filters:
+        """The filters as the library takes them."""
+        smallest, largest = SIZES.get(self.size or "", (None, None))
+        return Filters(
+            folders=self.folder,
+            since=self.since,
+            until=self.until,
+            cameras=self.camera,
+            orientations=self.orientation,
+            formats=self.type,
+            min_pixels=smallest,
+            max_pixels=largest,
+        )
+
+
+def to_address(asked: Asked) -> dict[str, list[str]]:
+    """Return the parameters of the address; what has its default is left out."""
+    standard = Asked()
+    address: dict[str, list[str]] = {}
+    for field in fields(Asked):
+        value = getattr(asked, field.name)
+        if value == getattr(standard, field.name):
+            continue
+        address[field.name] = (
+            [str(one) for one in value] if isinstance(value, tuple) else [str(value)]
+        )
+    return address
+
+
+def from_address(address: Mapping[str, list[str]]) -> Asked:
+    """Return what an address asks for; what makes no sense in it is left out."""
+    first = {name: values[0] for name, values in address.items() if values}
+    size, sort = first.get("size"), first.get("sort", "match")
+    return Asked(
+        q=first.get("q", "")[:2_000],
+        like=_number(first.get("like"), 2**53),
+        folder=tuple(address.get("folder", ())),
+        since=_day(first.get("since")),
+        until=_day(first.get("until")),
+        camera=tuple(address.get("camera", ())),
+        orientation=tuple(one for one in address.get("orientation", ()) if one in ORIENTATIONS),
+        size=size if size in SIZES else None,
+        type=tuple(address.get("type", ())),
+        sort=sort if sort in SORTS else "match",
+        strength=_number(first.get("strength"), 100) or 0,
+    )
+
+
+def _number(text: str | None, highest: int) -> int | None:
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > 16:
+        return None
+    return min(int(text), highest)
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        return date.fromisoformat(text or "")
+    except ValueError:
+        return None

@@ -1,0 +1,138 @@
+"""One photo, large, with its facts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+
+import streamlit as st
+
+from imgsearch import SearchHit
+from imgsearch.ui.shared import Shared
+from imgsearch.ui.words import human_bytes
+
+# The map shows about 60 degrees from left to right.
+_MAP_ZOOM = 6
+
+
+@st.dialog("Photo", width="large")
+def show_detail(
+    shared: Shared, hits: Sequence[SearchHit], at: int, look_like: Callable[[int], None]
+) -> None:
+    """Open the dialog on `hits[at]`; inside it one can go on to the others."""
+    state = st.session_state
+    if state.get("detail_of") != (hits[at].picture_id, id(hits)):
+        state.detail_of, state.detail_at = (hits[at].picture_id, id(hits)), at
+    hit = hits[min(state.detail_at, len(hits) - 1)]
+    present = Path(hit.path).is_file()
+    source = "view/" + hit.content_hash if present else f"thumbnail/{hit.content_hash}.jpg"
+    st.html(f'<img class="imgsearch-photo" src="/imgsearch/{source}" alt="{escape(hit.name)}">')
+    if not present:
+        st.warning(
+            "The file is not there now. If its disk is unplugged, plug it in; if it was deleted or "
+            "moved, scan its folder again on the Library page."
+        )
+    _show_steps(hits)
+    st.text(hit.name)
+    st.code(hit.shown_path, language=None, wrap_lines=True)
+    facts, place = st.columns([3, 2])
+    with facts:
+        for label, value in described(hit):
+            st.text(f"{label}: {value}")
+        for duplicate in hit.shown_duplicates:
+            st.text(f"The same picture: {duplicate}")
+    with place:
+        _show_place(hit)
+    with st.container(horizontal=True):
+        if present:
+            st.link_button(
+                "Download the original", f"/imgsearch/original/{hit.content_hash}",
+                icon=":material/download:",
+            )  # fmt: skip
+        if shared.local and present and st.button("Open its folder", icon=":material/folder_open:"):
+            problem = open_folder(Path(hit.path))
+            if problem:
+                st.warning(problem)
+        if st.button("More like this", icon=":material/image_search:"):
+            look_like(hit.picture_id)
+            st.rerun()
+
+
+def described(hit: SearchHit) -> list[tuple[str, str]]:
+    """Return what is known of a photo as labels and values."""
+    facts = hit.facts
+    known = [
+        ("Match strength", None if hit.strength is None else f"{hit.strength} of 100"),
+        ("Taken" if facts.taken_at else "Changed", hit.date.replace("T", " ")),
+        ("Size", f"{facts.width} x {facts.height}, {human_bytes(hit.byte_size)}, {facts.format}"),
+        ("Camera", facts.camera),
+        ("Lens", facts.lens),
+        (
+            "Place",
+            None if facts.latitude is None else f"{facts.latitude:.5f}, {facts.longitude:.5f}",
+        ),
+    ]
+    return [(label, value) for label, value in known if value]
+
+
+def open_folder(path: Path) -> str | None:
+    """Show a file in the file manager of this machine; return what went wrong, or None."""
+    if sys.platform == "darwin":
+        command = ["open", "-R", str(path)]
+    elif sys.platform == "win32":
+        command = ["explorer", f"/select,{path}"]
+    else:
+        command = ["xdg-open", str(path.parent)]
+    try:
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+    except OSError:
+        return f"There is no {command[0]} on this machine to open folders with."
+    return None
+
+
+def _show_steps(hits: Sequence[SearchHit]) -> None:
+    """Show the way to the results before and after this one."""
+    state = st.session_state
+    with st.container(horizontal=True, horizontal_alignment="center"):
+        for label, icon, step in (
+            ("Previous", ":material/chevron_left:", -1),
+            ("Next", ":material/chevron_right:", 1),
+        ):
+            target = state.detail_at + step
+            if st.button(label, icon=icon, disabled=not 0 <= target < len(hits)):
+                state.detail_at = target
+                st.rerun(scope="fragment")
+
+
+def _show_place(hit: SearchHit) -> None:
+    """Show a small map of our own: asking a map service for tiles would tell it the place."""
+    latitude, longitude = hit.facts.latitude, hit.facts.longitude
+    if latitude is None or longitude is None:
+        return
+    # The background is placed so that the point lies in the middle, or the map ends at its edge.
+    x, y = (180 + longitude) / 360, (90 - latitude) / 180
+    left, top = _shift(x), _shift(y)
+    st.html(
+        f'<div class="imgsearch-map" role="img" aria-label="Map: {latitude:.2f}, {longitude:.2f}" '
+        f'style="position:relative;aspect-ratio:2;overflow:hidden">'
+        f'<img src="/imgsearch/world.svg" alt="" style="position:absolute;max-width:none;'
+        f'width:{_MAP_ZOOM * 100}%;left:{left * 100:.2f}%;top:{top * 100:.2f}%">'
+        f'<span style="position:absolute;left:{(x * _MAP_ZOOM + left) * 100:.2f}%;'
+        f"top:{(y * _MAP_ZOOM + top) * 100:.2f}%;width:14px;height:14px;margin:-7px;"
+        f'border-radius:50%;background:#c62828;border:2px solid #fff"></span></div>'
+    )
+    st.html(
+        f'<a href="https://www.openstreetmap.org/?mlat={latitude:.6f}&mlon={longitude:.6f}'
+        f'#map=14/{latitude:.6f}/{longitude:.6f}" target="_blank" rel="noopener noreferrer">'
+        "Show on OpenStreetMap</a>"
+    )
+
+
+def _shift(position: float) -> float:
+    """Return how far the zoomed map is moved, in widths of its window, for a point at 0 to 1."""
+    return max(min(0.5 - position * _MAP_ZOOM, 0.0), 1.0 - _MAP_ZOOM)

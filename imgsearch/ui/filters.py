@@ -1,0 +1,80 @@
+"""The sidebar: filters that work together with the words, order, and a minimum strength."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import streamlit as st
+
+from imgsearch import Facets
+from imgsearch.ui.asked import ORIENTATIONS, SIZES, SORTS, Asked
+
+# The widgets' keys and the fields of `Asked` that they stand for.
+FILTER_KEYS = {
+    "f_folder": "folder",
+    "f_since": "since",
+    "f_until": "until",
+    "f_camera": "camera",
+    "f_orientation": "orientation",
+    "f_size": "size",
+    "f_type": "type",
+    "f_sort": "sort",
+    "f_strength": "strength",
+}
+_ORDER = {"match": "Best match", "date": "Newest"}
+_FIRST_DAY, _LAST_DAY = date(1826, 1, 1), date(2200, 12, 31)
+
+
+def adopt_filters(asked: Asked) -> None:
+    """Set the widgets to what an address asks for. Only before they are shown."""
+    for key, name in FILTER_KEYS.items():
+        value = getattr(asked, name)
+        st.session_state[key] = list(value) if isinstance(value, tuple) else value
+
+
+def asked_filters(q: str, like: int | None) -> Asked:
+    """Return what the widgets say, with words and picture."""
+    state = st.session_state
+    values = {name: state[key] for key, name in FILTER_KEYS.items()}
+    chosen: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    # A segmented control can be without a choice.
+    chosen["sort"] = chosen["sort"] or "match"
+    return Asked(q=q, like=like, **chosen)
+
+
+def show_filters(facets: Facets, publish: Callable[[], None]) -> None:
+    """Show the sidebar; `publish` is called when something is changed there."""
+    with st.sidebar:
+        st.segmented_control(
+            "Sort by", SORTS, key="f_sort", format_func=_ORDER.__getitem__, on_change=publish
+        )
+        st.slider("Minimum match strength", 0, 100, step=5, key="f_strength", on_change=publish)
+        if facets.folders:
+            st.multiselect(
+                "Folder", list(facets.folders), key="f_folder", on_change=publish,
+                format_func=lambda path: facets.folders[path], placeholder="Any",
+            )  # fmt: skip
+        since, until = st.columns(2)
+        for column, label, key in ((since, "From", "f_since"), (until, "Until", "f_until")):
+            column.date_input(
+                label, value=None, key=key, min_value=_FIRST_DAY, max_value=_LAST_DAY,
+                on_change=publish,
+            )  # fmt: skip
+        st.multiselect(
+            "Camera", list(facets.cameras), key="f_camera", on_change=publish, placeholder="Any",
+            disabled=not facets.cameras,
+        )  # fmt: skip
+        st.pills(
+            "Orientation", ORIENTATIONS, selection_mode="multi", key="f_orientation",
+            format_func=str.capitalize, on_change=publish,
+        )  # fmt: skip
+        st.selectbox(
+            "Size", list(SIZES), index=None, key="f_size", on_change=publish, placeholder="Any"
+        )
+        st.multiselect(
+            "File type", list(facets.formats), key="f_type", on_change=publish, placeholder="Any"
+        )

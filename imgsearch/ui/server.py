@@ -1,0 +1,130 @@
+"""Starting the page: Streamlit inside our own server, on this machine unless told otherwise."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import sys
+import webbrowser
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from imgsearch import Encoder
+from imgsearch.errors import PortTaken, UsageError
+from imgsearch.ui.shared import Shared, configure
+from imgsearch.ui.theme import streamlit_options
+
+# Tried first, so that bookmarks keep working; where it is taken, any free port is used.
+USUAL_PORT = 8487
+_PAGE = Path(__file__).with_name("page.py")
+# A search has at most a picture of 1,024 pixels and a few hundred numbers to say.
+_MAX_MESSAGE_BYTES = 64 << 20
+
+
+def serve(
+    library: Path,
+    *,
+    model: str | Encoder | None = None,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    open_browser: bool = True,
+    announce: Callable[[str], None] = print,
+) -> None:
+    """Serve the page of a library until Ctrl-C.
+
+    `announce` is called with the address as soon as it answers. Raises PortTaken, UsageError or
+    a ModelError.
+    """
+    loopback = is_loopback(host)
+    listening = _listen(host, port)
+    port = int(listening.getsockname()[1])
+    shown_host = f"[{host}]" if ":" in host else host
+    address = f"http://{shown_host}:{port}/"
+    try:
+        shared = Shared(library, model, local=loopback)
+        configure(shared)
+
+        @contextlib.asynccontextmanager
+        async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
+            announce(address)
+            if open_browser:
+                webbrowser.open(address)
+            yield {}
+            shared.job.stop()
+
+        _run(listening, host, port, loopback, lifespan)
+    finally:
+        listening.close()
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether nobody but this machine can reach a server that listens on `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _run(
+    listening: socket.socket, host: str, port: int, loopback: bool, lifespan: Callable[..., Any]
+) -> None:
+    import uvicorn
+    from starlette.middleware import Middleware
+    from streamlit import config
+    from streamlit.starlette import App
+
+    from imgsearch.ui.gate import Gate
+    from imgsearch.ui.routes import routes
+
+    # As `streamlit run` does it; settings files of other Streamlit programs must not leak in.
+    config._main_script_path = str(_PAGE)
+    config.get_config_files = lambda file_name: []
+    config.get_config_options(force_reparse=True, options_from_flags=streamlit_options(host, port))
+    app = App(
+        _PAGE,
+        lifespan=lifespan,
+        routes=routes(),
+        middleware=[Middleware(Gate, port=port, loopback=loopback)],
+    )
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            ws="websockets-sansio",
+            ws_max_size=_MAX_MESSAGE_BYTES,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=3,
+        )
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[listening])
+
+
+def _listen(host: str, port: int | None) -> socket.socket:
+    """Return a bound socket: on `port`, or where that is None on the usual or any free one."""
+    for candidate in (USUAL_PORT, 0) if port is None else (port,):
+        try:
+            family = socket.getaddrinfo(host, candidate, type=socket.SOCK_STREAM)[0][0]
+            listening = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            raise UsageError(f"{host!r} is no address of this machine.") from error
+        if sys.platform != "win32":
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, candidate))
+            return listening
+        except OSError as error:
+            listening.close()
+            reason = error
+    if port is None:
+        raise UsageError(f"Nothing can listen on {host!r}: {reason.strerror or reason}.")
+    raise PortTaken(
+        f"Port {port} cannot be used: {reason.strerror or reason}. Give another one with --port, "
+        "or leave it out for any free one."
+    )

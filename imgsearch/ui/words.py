@@ -1,0 +1,36 @@
+"""Texts for the page: file names as text, never as markup; sizes and times for people."""
+
+from __future__ import annotations
+
+import re
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~:$<>&^=])")
+
+
+def plain(text: str) -> str:
+    """Return `text` for a place that reads Markdown, so that it is shown as it is."""
+    return _MARKDOWN.sub(r"\\\1", text)
+
+
+def human_bytes(count: int) -> str:
+    """Return a size in bytes as people read it: 1.2 MB."""
+    size = float(count)
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def human_seconds(seconds: float) -> str:
+    """Return a duration as people say it: "40 seconds", "3 minutes", "2.5 hours"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} seconds"
+    if seconds < 5_400:
+        return f"{round(seconds / 60)} minutes"
+    return f"{seconds / 3_600:.1f} hours"
+
+
+def counted(count: int, singular: str, plural: str | None = None) -> str:
+    """Return a number with its noun: "1 photo", "12,000 photos"."""
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
