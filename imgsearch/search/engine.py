@@ -244,14 +244,15 @@ class QueryEngine:
         kind = bool(query.words), query.like is not None
         if kind not in self._scales:
             pictures = self._sample[2]
-            parts = []
-            if query.words:
-                parts.append(self._encoder_of(model).encode_texts(NULL_PROMPTS))
+            unrelated = np.zeros((1, model.dimension), dtype=np.float32)
             if query.like is not None:
-                parts.append(pictures[: len(NULL_PROMPTS)])
-            shortest = min(len(part) for part in parts)
-            unrelated = unit_rows(sum((part[:shortest] for part in parts[1:]), parts[0][:shortest]))
-            self._scales[kind] = StrengthScale.measured(unrelated, pictures)
+                # Some pictures stand for queries, and are compared with the others.
+                count = min(len(NULL_PROMPTS), len(pictures) // 2)
+                unrelated, pictures = pictures[:count], pictures[count:]
+            if query.words:
+                prompts = self._encoder_of(model).encode_texts(NULL_PROMPTS)
+                unrelated = prompts if query.like is None else unrelated + prompts[: len(unrelated)]
+            self._scales[kind] = StrengthScale.measured(unit_rows(unrelated), pictures)
         return self._scales[kind]
 
     def _sampled(self, model: StoredModel) -> npt.NDArray[np.float32]:

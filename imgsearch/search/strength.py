@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 _MIDDLE, _WIDTH = 3.5, 0.8
+_USUAL_DEVIATION = 0.12
 
 # They say nothing that could be seen.
 NULL_PROMPTS = (
@@ -56,11 +57,10 @@ class StrengthScale:
     ) -> StrengthScale:
         """Measure on unrelated queries [m, d] and a sample of pictures [n, d], unit rows."""
         cosines = unrelated @ pictures.T
-        # A query that happens to be one of the pictures is not unrelated to it.
-        others = cosines[cosines < 0.999]
-        if not len(others):
-            return cls(0.0, 1.0)
-        return cls(float(others.mean()), max(float(others.std()), 1e-3))
+        if not cosines.size:
+            return cls(0.0, _USUAL_DEVIATION)
+        # In a library of a few pictures the deviation says nothing yet.
+        return cls(float(cosines.mean()), max(float(cosines.std()), _USUAL_DEVIATION / 3))
 
     def strength(self, cosine: float) -> int:
         """Return the match strength of a cosine, 0 to 100."""

@@ -36,14 +36,15 @@ def show_detail(
             "moved, scan its folder again on the Library page."
         )
     _show_steps(hits)
-    st.text(hit.name)
     st.code(hit.shown_path, language=None, wrap_lines=True)
     facts, place = st.columns([3, 2])
     with facts:
-        for label, value in described(hit):
-            st.text(f"{label}: {value}")
-        for duplicate in hit.shown_duplicates:
-            st.text(f"The same picture: {duplicate}")
+        rows = [*described(hit), *(("The same in", path) for path in hit.shown_duplicates)]
+        st.html(
+            '<dl class="imgsearch-facts">'
+            + "".join(f"<dt>{label}</dt><dd>{escape(value)}</dd>" for label, value in rows)
+            + "</dl>"
+        )
     with place:
         _show_place(hit)
     with st.container(horizontal=True):
@@ -65,6 +66,7 @@ def described(hit: SearchHit) -> list[tuple[str, str]]:
     """Return what is known of a photo as labels and values."""
     facts = hit.facts
     known = [
+        ("Name", hit.name),
         ("Match strength", None if hit.strength is None else f"{hit.strength} of 100"),
         ("Taken" if facts.taken_at else "Changed", hit.date.replace("T", " ")),
         ("Size", f"{facts.width} x {facts.height}, {human_bytes(hit.byte_size)}, {facts.format}"),

@@ -13,7 +13,7 @@ from imgsearch.ui.asked import Asked, from_address, to_address
 from imgsearch.ui.components import gallery, receiver
 from imgsearch.ui.detail import show_detail
 from imgsearch.ui.export import as_csv, as_text
-from imgsearch.ui.filters import FILTER_KEYS, adopt_filters, asked_filters, show_filters
+from imgsearch.ui.filters import adopt_filters, asked_filters, show_filters
 from imgsearch.ui.shared import Shared, get_shared
 from imgsearch.ui.theme import MAX_UPLOAD_MEGABYTES
 from imgsearch.ui.welcome import explain_error, show_welcome
@@ -94,19 +94,20 @@ def _look_like(picture_id: int | None) -> None:
 
 
 def _show_box(shared: Shared) -> None:
-    box, by_picture = st.columns([6, 1], vertical_alignment="center")
+    box, by_picture = st.columns([5, 1], vertical_alignment="center")
     box.text_input(
         "Search your photos",
         key="q",
         type="search",
         placeholder="Describe a photo: a dog on the beach, minimalist home office …",
         label_visibility="collapsed",
-        max_chars=2_000,
         on_change=_publish,
     )
-    with by_picture.popover("By picture", icon=":material/image_search:", width="stretch"):
+    generation = st.session_state.setdefault("uploads", 0)
+    with by_picture.popover(
+        "By picture", icon=":material/image_search:", width="stretch", key=f"by-{generation}"
+    ):
         st.write("Find photos that look like a picture. You can also paste one, or drop it.")
-        generation = st.session_state.setdefault("uploads", 0)
         upload = st.file_uploader(
             "A picture",
             key=f"upload-{generation}",
@@ -114,7 +115,7 @@ def _show_box(shared: Shared) -> None:
             label_visibility="collapsed",
         )
     if upload is not None:
-        # With the next key the widget is a new one, and Streamlit forgets the file.
+        # With the next keys the widgets are new ones: closed, and the file is forgotten.
         st.session_state.uploads = generation + 1
         _take_picture(shared, upload.getvalue())
     received = receiver()
@@ -166,7 +167,9 @@ def _show_reference(shared: Shared) -> None:
                 _look_like(None)
                 st.rerun()
             source, name = f"/imgsearch/thumbnail/{hits[0].content_hash}.jpg", hits[0].name
-        st.html(f'<img src="{source}" alt="" style="height:64px;border-radius:6px">', width=110)
+        st.html(
+            f'<img src="{source}" alt="" style="height:64px;border-radius:6px">', width="content"
+        )
         words = "and matches the words" if state.q.strip() else "; add words to refine"
         st.text(f"Looks like {name} {words}".replace(" ;", ";"))
         st.button("Remove the picture", icon=":material/close:", on_click=_look_like, args=(None,))
@@ -241,6 +244,3 @@ def _show_selection(shared: Shared, hits: list[SearchHit]) -> None:
         token = shared.keep_selection([hit.picture_id for hit in hits])
         st.link_button("Files (zip)", f"/imgsearch/selection/{token}.zip")
         st.button("Clear", on_click=_clear_selection)
-
-
-__all__ = ["FILTER_KEYS", "PAGE", "show_search"]

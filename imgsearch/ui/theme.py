@@ -60,9 +60,25 @@ PAGE_STYLE = """<style>
 .st-key-q [data-testid="stTextInputRootElement"] { height: 3.4rem; border-radius: 1.7rem; }
 .st-key-q input { font-size: 1.3rem; padding-left: .4rem; }
 .st-key-q [data-testid="stTextInputRootElement"] > div { height: 100%; }
-.imgsearch-photo { display: block; margin: 0 auto; max-width: 100%; max-height: 68vh;
+/* Streamlit fades captions and placeholders below what WCAG AA asks for. */
+[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p { opacity: 1;
+  color: color-mix(in srgb, currentColor 80%, transparent); }
+[data-testid="stTextInputRootElement"] input::placeholder { opacity: .8; color: inherit; }
+.st-key-selection { position: fixed; bottom: 1.2rem; left: 50%; transform: translateX(-50%);
+  width: auto !important; max-width: 94vw; z-index: 1000; padding: .6rem 1rem; border-radius: 1rem;
+  background: rgba(24, 28, 25, .94); box-shadow: 0 4px 24px rgba(0, 0, 0, .4); }
+.st-key-selection [data-testid="stText"] { color: #fff; }
+.imgsearch-facts { display: grid; grid-template-columns: max-content 1fr; gap: .25rem .9rem;
+  margin: 0; padding: 0; font-size: .95rem; overflow-wrap: anywhere; }
+.imgsearch-facts dt { font-weight: 600; }
+.imgsearch-facts dd { margin: 0; }
+.imgsearch-photo { display: block; margin: 0 auto; max-width: 100%; max-height: 62vh;
   border-radius: .4rem; background: rgba(128, 128, 128, .15); }
 .imgsearch-map { width: 100%; border-radius: .4rem; display: block; }
+@media (prefers-color-scheme: dark) {
+  [data-testid="stBaseButton-primary"], [data-testid="stBaseButton-primaryFormSubmit"] {
+    color: #05261a; }
+}
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: .7rem; padding-right: .7rem; }
 }
