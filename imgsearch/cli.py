@@ -223,8 +223,8 @@ def ui(
 
     if not is_loopback(host):
         terminal.print_note(
-            f"Warning: listening on {host}. Everybody who can reach this machine can see and search "
-            "all photos of this library; there is no password."
+            f"Warning: listening on {host}. Everybody who can reach this machine can see "
+            "the photos of this library; there is no password."
         )
     with imgsearch.Library.open(library) as opened:
         place = opened.path

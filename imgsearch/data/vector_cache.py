@@ -76,11 +76,8 @@ class VectorIndex:
             parameters = faiss.SearchParameters()
             parameters.sel = selector
         scores, ids = self._index.search(query[None, :], top_k, params=parameters)
-        # Places are left empty (-1) where `among` names pictures that the index does not hold.
-        found = ids[0] != -1
-        scores, ids = scores[0][found], ids[0][found]
-        order = np.lexsort((ids, -scores))
-        return ids[order], scores[order]
+        order = np.lexsort((ids[0], -scores[0]))
+        return ids[0][order], scores[0][order]
 
 
 class VectorCache:

@@ -58,6 +58,12 @@ def receiver() -> Any:
     )
 
 
+def download_link(label: str, address: str) -> None:
+    """Show a button that saves what is at an address of ours; neither may hold markup."""
+    # Streamlit's link button opens a tab of its own, which closes again at once.
+    st.html(f'<a class="imgsearch-button" href="{address}" download>{label}</a>', width="content")
+
+
 def _item(hit: SearchHit, offline: Sequence[str]) -> dict[str, Any]:
     return {
         "id": hit.picture_id,

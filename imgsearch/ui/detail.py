@@ -11,6 +11,7 @@ from pathlib import Path
 import streamlit as st
 
 from imgsearch import SearchHit
+from imgsearch.ui.components import download_link
 from imgsearch.ui.shared import Shared
 from imgsearch.ui.words import human_bytes
 
@@ -49,10 +50,7 @@ def show_detail(
         _show_place(hit)
     with st.container(horizontal=True):
         if present:
-            st.link_button(
-                "Download the original", f"/imgsearch/original/{hit.content_hash}",
-                icon=":material/download:",
-            )  # fmt: skip
+            download_link("Download the original", f"/imgsearch/original/{hit.content_hash}")
         if shared.local and present and st.button("Open its folder", icon=":material/folder_open:"):
             problem = open_folder(Path(hit.path))
             if problem:

@@ -22,7 +22,7 @@ _REFUSAL = b"This address is not served here."
 
 
 class Gate:
-    """ASGI middleware: refuses foreign Host and Origin headers with 403."""
+    """ASGI middleware: refuses foreign Host and Origin headers with 403, odd paths with 404."""
 
     def __init__(self, app: AsgiApp, port: int, loopback: bool) -> None:
         """With `loopback` only this machine's own names are answered to; else its addresses too."""
@@ -32,18 +32,26 @@ class Gate:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] == "lifespan" or self.admits(scope["type"], scope["headers"]):
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
+        elif not self.admits(scope["type"], scope["headers"]):
+            await self._refuse(scope, receive, send, 403)
+        elif _leads_elsewhere(scope["path"]):
+            await self._refuse(scope, receive, send, 404)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _refuse(self, scope: Message, receive: Receive, send: Send, status: int) -> None:
+        if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008})
-        else:
-            headers = [
-                (b"content-type", b"text/plain"),
-                (b"content-length", str(len(_REFUSAL)).encode()),
-            ]
-            await send({"type": "http.response.start", "status": 403, "headers": headers})
-            await send({"type": "http.response.body", "body": _REFUSAL})
+            return
+        headers = [
+            (b"content-type", b"text/plain"),
+            (b"content-length", str(len(_REFUSAL)).encode()),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": _REFUSAL})
 
     def admits(self, kind: str, headers: list[tuple[bytes, bytes]]) -> bool:
         """Tell whether a request of this kind ("http", "websocket") with these headers may pass."""
@@ -66,6 +74,11 @@ class Gate:
         # Names can be made to point anywhere; addresses, and this machine's own name, cannot.
         own = socket.gethostname().lower()
         return _is_address(name) or name in ("localhost", own, f"{own}.local")
+
+
+def _leads_elsewhere(path: str) -> bool:
+    """Tell whether a path, already decoded, has steps that no address of ours has."""
+    return "\0" in path or "\\" in path or ".." in path.split("/")
 
 
 def _is_address(name: str) -> bool:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from imgsearch import Facets, ImageUnreadable, ImgsearchError, SearchHit, SearchResults
 from imgsearch.ui.asked import Asked, from_address, to_address
-from imgsearch.ui.components import gallery, receiver
+from imgsearch.ui.components import download_link, gallery, receiver
 from imgsearch.ui.detail import show_detail
 from imgsearch.ui.export import as_csv, as_text
 from imgsearch.ui.filters import adopt_filters, asked_filters, show_filters
@@ -242,5 +242,5 @@ def _show_selection(shared: Shared, hits: list[SearchHit]) -> None:
         st.download_button("Paths", as_text(hits), "photos.txt", "text/plain", on_click="ignore")
         st.download_button("CSV", as_csv(hits), "photos.csv", "text/csv", on_click="ignore")
         token = shared.keep_selection([hit.picture_id for hit in hits])
-        st.link_button("Files (zip)", f"/imgsearch/selection/{token}.zip")
+        download_link("Files (zip)", f"/imgsearch/selection/{token}.zip")
         st.button("Clear", on_click=_clear_selection)

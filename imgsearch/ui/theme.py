@@ -74,6 +74,12 @@ PAGE_STYLE = """<style>
 .imgsearch-facts dd { margin: 0; }
 .imgsearch-photo { display: block; margin: 0 auto; max-width: 100%; max-height: 62vh;
   border-radius: .4rem; background: rgba(128, 128, 128, .15); }
+.imgsearch-reference { height: 64px; border-radius: 6px; display: block; }
+a.imgsearch-button { display: inline-block; padding: .45rem .8rem; border-radius: .5rem;
+  border: 1px solid rgba(128, 134, 130, .5); color: inherit !important; font-size: .95rem;
+  text-decoration: none !important; }
+a.imgsearch-button:hover, a.imgsearch-button:focus-visible { border-color: currentColor; }
+.st-key-selection a.imgsearch-button { color: #fff !important; }
 .imgsearch-map { width: 100%; border-radius: .4rem; display: block; }
 @media (prefers-color-scheme: dark) {
   [data-testid="stBaseButton-primary"], [data-testid="stBaseButton-primaryFormSubmit"] {
