@@ -25,7 +25,7 @@ def human_bytes(count: int) -> str:
 def human_seconds(seconds: float) -> str:
     """Return a duration as people say it: "40 seconds", "3 minutes", "2.5 hours"."""
     if seconds < 90:
-        return f"{max(1, round(seconds))} seconds"
+        return counted(max(1, round(seconds)), "second")
     if seconds < 5_400:
         return f"{round(seconds / 60)} minutes"
     return f"{seconds / 3_600:.1f} hours"

@@ -1,0 +1,264 @@
+"""The logic of the page, without a browser: addresses, filters, exports, the gate, the script."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import MakePhoto
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+import imgsearch
+from imgsearch import IndexSettings, Library
+from imgsearch.encoders.fake import FakeEncoder
+from imgsearch.ui.asked import ORIENTATIONS, SIZES, SORTS, Asked, from_address, to_address
+from imgsearch.ui.export import as_csv, as_text
+from imgsearch.ui.gate import Gate
+from imgsearch.ui.jobs import IndexJob
+from imgsearch.ui.server import is_loopback
+from imgsearch.ui.shared import Shared, configure
+from imgsearch.ui.words import counted, human_seconds, plain
+
+PAGE = str(Path(imgsearch.__file__).parent / "ui" / "page.py")
+
+texts = st.text(max_size=20).map(str.strip)
+asked = st.builds(
+    Asked,
+    q=texts,
+    like=st.none() | st.integers(0, 2**53),
+    folder=st.lists(texts, max_size=3).map(tuple),
+    since=st.none() | st.dates(),
+    until=st.none() | st.dates(),
+    camera=st.lists(texts, max_size=3).map(tuple),
+    orientation=st.lists(st.sampled_from(ORIENTATIONS), unique=True).map(tuple),
+    size=st.none() | st.sampled_from(sorted(SIZES)),
+    type=st.lists(texts, max_size=3).map(tuple),
+    sort=st.sampled_from(SORTS),
+    strength=st.integers(0, 100),
+)
+
+
+@given(asked)
+def test_an_address_holds_all_that_is_asked(wanted: Asked) -> None:
+    assert from_address(to_address(wanted)) == wanted
+
+
+@given(st.dictionaries(st.sampled_from(sorted(Asked.__slots__)), st.lists(st.text()), max_size=6))
+def test_no_address_is_an_error(address: dict[str, list[str]]) -> None:
+    read = from_address(address)
+
+    assert from_address(to_address(read)) == read
+
+
+@pytest.mark.parametrize(
+    ("loopback", "kind", "headers", "passes"),
+    [
+        (True, "http", {"host": "127.0.0.1:8000"}, True),
+        (True, "http", {"host": "LOCALHOST:8000"}, True),
+        (True, "http", {"host": "[::1]:8000"}, True),
+        (True, "http", {"host": "127.0.0.1:8001"}, False),
+        (True, "http", {"host": "photos.example:8000"}, False),
+        (True, "http", {"host": "127.0.0.1:8000@evil.test:8000"}, False),
+        (True, "http", {}, False),
+        (True, "http", {"host": "127.0.0.1:8000", "origin": "http://127.0.0.1:8000"}, True),
+        (True, "http", {"host": "127.0.0.1:8000", "origin": "http://evil.test"}, False),
+        (True, "http", {"host": "127.0.0.1:8000", "origin": "null"}, False),
+        (True, "websocket", {"host": "127.0.0.1:8000"}, False),
+        (True, "websocket", {"host": "127.0.0.1:8000", "origin": "http://127.0.0.1:8000"}, True),
+        (True, "websocket", {"host": "127.0.0.1:8000", "origin": "http://localhost:1"}, False),
+        (False, "http", {"host": "192.168.1.7:8000"}, True),
+        (False, "http", {"host": "rebound.evil.test:8000"}, False),
+        (False, "websocket", {"host": "192.168.1.7:80", "origin": "http://192.168.1.7:80"}, True),
+        (False, "websocket", {"host": "192.168.1.7:80", "origin": "http://192.168.1.8:80"}, False),
+    ],
+)
+def test_the_gate(loopback: bool, kind: str, headers: dict[str, str], passes: bool) -> None:
+    async def nothing(*_: Any) -> None:
+        return
+
+    gate = Gate(nothing, port=8000, loopback=loopback)
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+
+    assert gate.admits(kind, raw) is passes
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True),
+     ("0.0.0.0", False), ("::", False), ("192.168.1.7", False), ("example.org", False)],
+)  # fmt: skip
+def test_what_is_this_machine_only(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+@given(st.text())
+def test_plain_text_keeps_every_character(text: str) -> None:
+    assert plain(text).replace("\\", "") == text.replace("\\", "")
+
+
+def test_numbers_for_people() -> None:
+    assert counted(1, "photo") == "1 photo"
+    assert counted(12_000, "photo") == "12,000 photos"
+    assert [human_seconds(n) for n in (0.1, 40, 600, 9000)] == [
+        "1 second",
+        "40 seconds",
+        "10 minutes",
+        "2.5 hours",
+    ]
+
+
+@pytest.fixture
+def filled(
+    tmp_path: Path, folder: Path, make_photo: MakePhoto, settings: IndexSettings
+) -> Iterator[Shared]:
+    """A page over a few photos under the fake encoder."""
+    for colour in ("red", "green", "blue"):
+        make_photo(f"{colour}.png", colour)
+    make_photo("trip/tall.jpg", "yellow", exif=camera_exif("=Cam|1", "2020:05:01 10:00:00"))
+    with Library.open(tmp_path / "library", model=FakeEncoder()) as library:
+        library.index(folder, settings=settings)
+    shared = Shared(tmp_path / "library", FakeEncoder(), local=True)
+    configure(shared)
+    yield shared
+    shared.library.close()
+
+
+def camera_exif(camera: str, taken: str) -> Any:
+    exif = Image.Exif()
+    exif[0x0110] = camera
+    exif.get_ifd(0x8769)[0x9003] = taken
+    return exif
+
+
+def opened(**address: str) -> AppTest:
+    """Run the page's script as for a visitor who comes with this address."""
+    app = AppTest.from_file(PAGE, default_timeout=20)
+    for name, value in address.items():
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def shown(app: AppTest) -> list[str]:
+    """Return the names in the grid."""
+    data = json.loads(app.get_by_key("gallery").proto.json)
+    return [item["name"] for item in data["items"]]
+
+
+@pytest.mark.usefixtures("filled")
+def test_without_words_all_photos_are_shown() -> None:
+    app = opened()
+
+    assert sorted(shown(app)) == ["blue.png", "green.png", "red.png", "tall.jpg"]
+    assert "newest first" in app.caption[0].value
+
+
+@pytest.mark.usefixtures("filled")
+def test_words_rank_and_go_into_the_address() -> None:
+    app = opened()
+
+    app.text_input(key="q").set_value("green").run()
+
+    assert shown(app)[0] == "green.png"
+    assert app.query_params["q"] == "green"
+
+
+@pytest.mark.usefixtures("filled")
+def test_filters_of_the_sidebar_narrow_the_results(folder: Path) -> None:
+    app = opened(q="red")
+
+    app.multiselect(key="f_folder").set_value([str(folder / "trip")]).run()
+    assert shown(app) == ["tall.jpg"]
+    app.multiselect(key="f_folder").set_value([]).run()
+    app.multiselect(key="f_type").set_value(["PNG"]).run()
+    assert len(shown(app)) == 3
+    app.date_input(key="f_until").set_value(date(2020, 12, 31)).run()
+    assert shown(app) == []
+    assert "Loosen them" in app.caption[0].value
+
+
+@pytest.mark.usefixtures("filled")
+def test_an_address_with_unknown_values_is_understood() -> None:
+    app = opened(q="red", folder="/nowhere", camera="unknown", type="XYZ", like="999999")
+
+    assert shown(app)[0] == "red.png"
+
+
+@pytest.mark.usefixtures("filled")
+def test_by_date_the_newest_match_comes_first() -> None:
+    app = opened(sort="date")
+
+    assert shown(app)[-1] == "tall.jpg"
+
+
+def test_an_upload_is_searched_by_and_not_kept(filled: Shared, folder: Path) -> None:
+    app = opened()
+
+    content = (folder / "blue.png").read_bytes()
+    app.file_uploader(key="upload-0").upload("a.png", content, "image/png").run()
+
+    assert shown(app)[0] == "blue.png"
+    assert (
+        app.session_state["picture"].content_hash == filled.library.search("blue")[0].content_hash
+    )
+    assert app.file_uploader(key="upload-1").value is None
+
+
+@pytest.mark.usefixtures("filled")
+def test_the_library_page_shows_folders_failures_and_model(
+    filled: Shared, folder: Path, settings: IndexSettings
+) -> None:
+    (folder / "broken *x*.jpg").write_bytes(b"\xff\xd8\xff nothing more")
+    filled.library.index(folder, settings=settings)
+
+    app = AppTest.from_string(
+        "from imgsearch.ui.library_page import show_library\nshow_library()", default_timeout=20
+    ).run()
+
+    texts = "\n".join(text.value for text in app.text)
+    assert not app.exception
+    assert "4 photos in 4 files" in texts
+    assert "broken *x*.jpg: " in texts
+    assert "fake (1), in use: 4 vectors of dimension 4" in texts
+    assert str(folder) in texts
+
+
+def test_visitors_from_elsewhere_cannot_choose_folders(filled: Shared) -> None:
+    filled.local = False
+
+    app = AppTest.from_string(
+        "from imgsearch.ui.library_page import show_library\nshow_library()", default_timeout=20
+    ).run()
+
+    assert not app.exception
+    assert [button.label for button in app.button] == []
+    assert [field.label for field in app.text_input] == []
+
+
+def test_lists_for_spreadsheets_hold_no_formulas(filled: Shared, folder: Path) -> None:
+    [hit] = [one for one in filled.library.search("yellow") if one.name == "tall.jpg"]
+
+    assert as_text([hit]) == bytes(folder / "trip" / "tall.jpg") + b"\n"
+    assert b"'=Cam|1" in as_csv([hit])
+
+
+def test_an_index_run_that_fails_says_why(tmp_path: Path) -> None:
+    job = IndexJob(lambda: Library.open(tmp_path / "library", model=FakeEncoder()))
+
+    assert job.start([str(tmp_path / "not there")])
+    for _ in range(200):
+        if not job.state.running:
+            break
+        time.sleep(0.05)
+
+    assert job.state.error is not None
+    assert "not there" in job.state.error
