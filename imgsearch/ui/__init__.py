@@ -1,1 +1,1 @@
-"""The place of the browser search page, which has an issue of its own."""
+"""The browser page: what it knows comes through the public face of `imgsearch`."""

@@ -57,8 +57,7 @@ def _adopt_address(facets: Facets) -> None:
         state.address = address
         state.q = asked.q
         state.like = asked.like
-        if asked.like is not None or "picture" not in state:
-            state.picture = None
+        state.picture = None
         adopt_filters(asked)
         _start_over()
     # A folder or camera in the address may be gone from the library since.
