@@ -177,9 +177,10 @@ class Library:
         """
         from imgsearch.search.query import PictureReference
 
+        # A picture that its decoder hangs on must not hold up the searches of others.
+        decoded = self._single_decoder().look_at(content)
         with self._lock:
             encoder = self._queries().encoder()
-            decoded = self._decoder(encoder).look_at(content)
             vector = encoder.encode_images(decoded.pixels[None])[0]
         identity = encoder.description
         return PictureReference(
@@ -191,32 +192,32 @@ class Library:
 
         Raises PhotoNotFound or ImageUnreadable.
         """
-        digest, picture, root = self._stored(content_hash)
-        if self._thumbnails is None:
-            from imgsearch.data.thumbnail_store import ThumbnailStore
-
-            self._thumbnails = ThumbnailStore(self.path)
-        found = self._thumbnails.get(digest)
-        if found is not None:
-            return found
         from imgsearch.search.originals import open_original
 
-        photo = open_original(picture, root)
-        photo.stream.close()
+        digest, picture, roots = self._stored(content_hash)
         with self._lock:
-            decoder = self._decoder(self._queries().encoder())
-        made_of, made = decoder.thumbnail(photo.path)
+            if self._thumbnails is None:
+                from imgsearch.data.thumbnail_store import ThumbnailStore
+
+                self._thumbnails = ThumbnailStore(self.path)
+            thumbnails = self._thumbnails
+        found = thumbnails.get(digest)
+        if found is not None:
+            return found
+        photo = open_original(picture, roots)
+        photo.stream.close()
+        made_of, made = self._single_decoder().thumbnail(photo.path)
         if made_of != digest:
             raise PhotoNotFound("The photo has changed since it was indexed.")
-        self._thumbnails.add({digest: made})
+        thumbnails.add({digest: made})
         return made
 
     def open_photo(self, content_hash: str) -> PhotoFile:
         """Open the original of a picture of this library. Raises PhotoNotFound."""
         from imgsearch.search.originals import open_original
 
-        _, picture, root = self._stored(content_hash)
-        return open_original(picture, root)
+        _, picture, roots = self._stored(content_hash)
+        return open_original(picture, roots)
 
     def preview(self, content_hash: str, edge: int = 2_048) -> bytes:
         """Return a JPEG of a picture, its longer edge at most `edge` pixels, for any format.
@@ -225,9 +226,10 @@ class Library:
         """
         photo = self.open_photo(content_hash)
         photo.stream.close()
-        with self._lock:
-            decoder = self._decoder(self._queries().encoder())
-        return decoder.preview(photo.path, edge)
+        made_of, made = self._single_decoder().preview(photo.path, edge)
+        if made_of.hex() != content_hash.lower():
+            raise PhotoNotFound("The photo has changed since it was indexed.")
+        return made
 
     def status(self) -> LibraryStatus:
         """Return what the library holds. Raises LibraryNotFound or LibraryDamaged."""
@@ -292,21 +294,22 @@ class Library:
             self._engine = QueryEngine(self.path, self._encoder)
         return self._engine
 
-    def _decoder(self, encoder: Encoder) -> GuardedDecoder:
-        """Return the decoding process for single pictures, for this encoder's geometry."""
-        geometry = encoder.description.preprocessing
-        if self._guarded is not None and self._guarded.preprocessing != geometry:
-            self._guarded.close()
-            self._guarded = None
-        if self._guarded is None:
-            from imgsearch.indexer.guarded import GuardedDecoder
-            from imgsearch.settings import DecodeLimits
+    def _single_decoder(self) -> GuardedDecoder:
+        """Return the decoding process for single pictures, for the present encoder's geometry."""
+        with self._lock:
+            geometry = self._queries().encoder().description.preprocessing
+            if self._guarded is not None and self._guarded.preprocessing != geometry:
+                self._guarded.close()
+                self._guarded = None
+            if self._guarded is None:
+                from imgsearch.indexer.guarded import GuardedDecoder
+                from imgsearch.settings import DecodeLimits
 
-            self._guarded = GuardedDecoder(geometry, DecodeLimits())
-        return self._guarded
+                self._guarded = GuardedDecoder(geometry, DecodeLimits())
+            return self._guarded
 
-    def _stored(self, content_hash: str) -> tuple[bytes, StoredPicture, str]:
-        """Return a picture's hash, facts and root. Raises PhotoNotFound."""
+    def _stored(self, content_hash: str) -> tuple[bytes, StoredPicture, list[str]]:
+        """Return a picture's hash and facts, and the library's roots. Raises PhotoNotFound."""
         try:
             digest = bytes.fromhex(content_hash) if len(content_hash) == 64 else b""
         except ValueError:

@@ -184,6 +184,7 @@ class Catalog:
             outer = session.scalars(select(Root).where(Root.path == outer_path)).one()
             inner = session.scalars(select(Root).where(Root.path == inner_path)).one()
             _absorb(session, outer, inner)
+            bump_generation(session)
 
     def mark_scanned(self, root_ids: list[int]) -> None:
         """Record that these roots were scanned to the end."""

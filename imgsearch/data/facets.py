@@ -62,7 +62,10 @@ def _folders(reader: CatalogReader, roots: dict[int, str]) -> dict[str, str]:
     """Return the roots and the folders below them, by path, with labels."""
     counts: Counter[tuple[int, str]] = Counter()
     for root_id, stored in reader.rows("SELECT root_id, path FROM file"):
-        counts[root_id, os.path.dirname(from_stored(stored))] += 1
+        path = os.path.normpath(from_stored(stored))
+        # A catalog is a file like any other, and may be written to between the two statements.
+        if root_id in roots and not os.path.isabs(path) and path.split(os.sep)[0] != os.pardir:
+            counts[root_id, os.path.dirname(path)] += 1
     for (root_id, folder), count in list(counts.items()):
         while folder:
             folder = os.path.dirname(folder)

@@ -73,7 +73,8 @@ def newest_ids(
         " JOIN file f ON f.picture_id = p.id"
         f" WHERE {' AND '.join(conditions)} GROUP BY p.id"
         " ORDER BY coalesce(p.taken_at, strftime('%Y-%m-%dT%H:%M:%S',"
-        " min(f.mtime_ns) / 1000000000, 'unixepoch', 'localtime')) DESC, p.id LIMIT ? OFFSET ?",
+        " (SELECT min(mtime_ns) FROM file WHERE picture_id = p.id) / 1000000000,"
+        " 'unixepoch', 'localtime')) DESC, p.id LIMIT ? OFFSET ?",
         model.id,
         *values,
         limit,
@@ -131,7 +132,15 @@ def _in_folders(reader: CatalogReader, folders: tuple[str, ...]) -> tuple[str, l
                 )
                 values += [root_id, to_stored(low), to_stored(high)]
                 values += [os.fsencode(low), os.fsencode(high)]
-    return f"({' OR '.join(terms or ['0'])})", values
+    return _any_of(terms or ["0"]), values
+
+
+def _any_of(terms: list[str]) -> str:
+    """Join with OR, as a tree: SQLite allows expressions of a depth of 1,000."""
+    if len(terms) == 1:
+        return terms[0]
+    middle = len(terms) // 2
+    return f"({_any_of(terms[:middle])} OR {_any_of(terms[middle:])})"
 
 
 def _holds(outer: str, inner: str) -> bool:

@@ -206,11 +206,9 @@ class CatalogReader:
         pictures = self.pictures(found.tolist())
         return next(iter(pictures.values()), None)
 
-    def folder_of(self, path: str) -> str | None:
-        """Return the root that holds the absolute `path`, or None."""
-        roots = [from_stored(row[0]) for row in self.rows("SELECT path FROM root")]
-        holding = [root for root in roots if path.startswith(root.rstrip(os.sep) + os.sep)]
-        return max(holding, key=len, default=None)
+    def roots(self) -> list[str]:
+        """Return the absolute paths of the library's roots."""
+        return [from_stored(row[0]) for row in self.rows("SELECT path FROM root")]
 
 
 def _identity(library: Path) -> tuple[int, int] | None:

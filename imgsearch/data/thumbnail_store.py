@@ -108,7 +108,17 @@ class ThumbnailStore:
                 check_same_thread=False,
             )
             self._connection = connection
-            connection.execute("PRAGMA journal_mode=WAL")
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError:
+                # As in `connect_read_only`: a WAL database in a folder that cannot be written.
+                connection.close()
+                self._connection = connection = sqlite3.connect(
+                    f"{self._path.resolve().as_uri()}?mode=ro&immutable=1",
+                    uri=True,
+                    check_same_thread=False,
+                )
+                return connection
             # A power cut may cost the last thumbnails; they are made again when asked for.
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute(_TABLE)
@@ -122,9 +132,8 @@ class ThumbnailStore:
     def _give_up(self, error: sqlite3.Error) -> None:
         """Close the file; if it is no intact database, delete it: everything in it can be made."""
         self._release()
-        if not isinstance(error, sqlite3.OperationalError) and isinstance(
-            error, sqlite3.DatabaseError
-        ):
+        name = getattr(error, "sqlite_errorname", "")
+        if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_ERROR")):
             for ending in ("", "-wal", "-shm"):
                 with contextlib.suppress(OSError):
                     Path(f"{self._path}{ending}").unlink()

@@ -75,8 +75,15 @@ class VectorIndex:
             selector = faiss.IDSelectorBitmap(len(bitmap), faiss.swig_ptr(bitmap))
             parameters = faiss.SearchParameters()
             parameters.sel = selector
-        scores, ids = self._index.search(query[None, :], top_k, params=parameters)
-        order = np.lexsort((ids[0], -scores[0]))
+        # Of those that are as near as the last, FAISS keeps any: look at all of them.
+        most = len(self) if among is None else len(among)
+        asked = min(most, top_k + 1)
+        while True:
+            scores, ids = self._index.search(query[None, :], asked, params=parameters)
+            if asked == most or scores[0, -1] != scores[0, top_k - 1]:
+                break
+            asked = min(most, 2 * asked)
+        order = np.lexsort((ids[0], -scores[0]))[:top_k]
         return ids[0][order], scores[0][order]
 
 

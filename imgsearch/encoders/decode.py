@@ -198,7 +198,11 @@ def _orientation(exif: Image.Exif) -> int:
 def _icc_profile(image: Image.Image) -> bytes | None:
     """Return the colour profile if it fits the pixels after `to_rgb`, and is of a sane size."""
     profile = image.info.get("icc_profile")
-    usable = image.mode == "RGB" and isinstance(profile, bytes) and len(profile) <= _MAX_PROFILE
+    usable = (
+        image.mode in ("RGB", "RGBA", "P")
+        and isinstance(profile, bytes)
+        and len(profile) <= _MAX_PROFILE
+    )
     return profile if usable else None
 
 

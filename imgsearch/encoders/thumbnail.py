@@ -39,7 +39,7 @@ def make_preview(photo: Photo, edge: int) -> bytes:
 
 def _jpeg(image: Image.Image, icc_profile: bytes | None, quality: int) -> bytes:
     target = io.BytesIO()
-    image.save(target, "JPEG", quality=quality, icc_profile=icc_profile)
+    image.save(target, "JPEG", quality=quality, icc_profile=icc_profile, comment=b"")
     return target.getvalue()
 
 

@@ -126,14 +126,16 @@ class DecodeProcess:
             failed=lambda reason: FileFailure(file, reason, FailureKind.DAMAGED),
         )
 
-    def preview(self, path: str, edge: int) -> bytes:
-        """Return the picture in the file as a JPEG, its longer edge at most `edge`.
+    def preview(self, path: str, edge: int) -> tuple[bytes, bytes]:
+        """Return the hash of a file (SHA-256), and its picture as a JPEG of at most `edge` pixels.
 
         Raises ImageUnreadable.
         """
 
-        def read(answer: dict[str, Any], body: bytes) -> bytes | str:
-            return body if answer["kind"] == "preview" else str(answer.get("reason", "it is gone"))
+        def read(answer: dict[str, Any], body: bytes) -> tuple[bytes, bytes] | str:
+            if answer["kind"] != "preview":
+                return str(answer.get("reason", "it is gone"))
+            return bytes.fromhex(answer["hash"]), body
 
         answer = self._exchange({"path": path, "preview": edge}, b"", read, failed=str)
         if isinstance(answer, str):

@@ -50,8 +50,11 @@ class GuardedDecoder:
         decoded = self._decode(Request(_NO_FILE, path))
         return decoded.content_hash, decoded.thumbnail
 
-    def preview(self, path: str, edge: int) -> bytes:
-        """Return a file's picture as a JPEG of at most `edge` pixels. Raises ImageUnreadable."""
+    def preview(self, path: str, edge: int) -> tuple[bytes, bytes]:
+        """Return the content hash of a file, and its picture as a JPEG of at most `edge` pixels.
+
+        Raises ImageUnreadable.
+        """
         with self._lock:
             return self._running().preview(path, edge)
 

@@ -81,7 +81,8 @@ def _answer(
         if "preview" in request:
             edge = int(request["preview"])
             photo = decode(content, limits, reduce_for=Preprocessing(size=edge))
-            return {"kind": "preview"}, make_preview(photo, edge)
+            digest = hashlib.sha256(content).hexdigest()
+            return {"kind": "preview", "hash": digest}, make_preview(photo, edge)
         photo = decode(content, limits, reduce_for=preprocessing)
         prepared = prepare(photo.rgb, preprocessing)
         thumbnail = make_thumbnail(photo, prepared.scaled)

@@ -98,14 +98,13 @@ class QueryEngine:
             self._facets = generation, read_facets(self._reader)
         return self._facets[1].with_present_folders()
 
-    def stored(self, content_hash: bytes) -> tuple[StoredPicture, str] | None:
-        """Return a picture that the library shows, and the root of its first file, or None."""
+    def stored(self, content_hash: bytes) -> tuple[StoredPicture, list[str]] | None:
+        """Return a picture that the library shows, and the library's roots; or None."""
         self._refresh()
         if self._reader.is_uninitialised():
             return None
         picture = self._reader.picture_of(content_hash)
-        root = None if picture is None else self._reader.folder_of(picture.paths[0])
-        return None if picture is None or root is None else (picture, root)
+        return None if picture is None else (picture, self._reader.roots())
 
     def encoder(self) -> Encoder:
         """Return the encoder that queries use. Raises LibraryEmpty or a ModelError."""
@@ -209,6 +208,8 @@ class QueryEngine:
         end = query.offset + query.limit
         weakest = max(query.min_strength, _WORTH_SORTING if by_date else 0)
         ids, scores = index.search(vector, _MOST_WEIGHED if weakest else end, among)
+        if not plausible(ids[:0], scores, set()):
+            return None
         total = len(index) if among is None else len(among)
         if weakest and scale is not None:
             strong = np.array([scale.strength(float(one)) >= weakest for one in scores], dtype=bool)

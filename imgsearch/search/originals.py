@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 
@@ -24,14 +25,23 @@ class PhotoFile:
     stream: BufferedReader
 
 
-def open_original(picture: StoredPicture, root: str) -> PhotoFile:
-    """Open the first file that shows the picture. `root` is the root that holds it.
+def open_original(picture: StoredPicture, roots: Sequence[str]) -> PhotoFile:
+    """Open a file that shows the picture; of several, the first that can be.
 
-    Raises PhotoNotFound if it is not there, lies behind a link that leaves its root, is no ordinary
-    file, or holds something else now.
+    Raises PhotoNotFound if none is there, or lies inside one of the `roots` when links are
+    followed, or is an ordinary file, or still holds the picture.
     """
-    path = picture.paths[0]
-    if not is_inside(path, root):
+    reason = PhotoNotFound("There is no such photo.")
+    for path in picture.paths:
+        try:
+            return _open(path, picture, roots)
+        except PhotoNotFound as error:
+            reason = error
+    raise reason
+
+
+def _open(path: str, picture: StoredPicture, roots: Sequence[str]) -> PhotoFile:
+    if "\0" in path or not _is_inside(path, roots):
         raise PhotoNotFound("The photo's folder leads out of the folder that was indexed.")
     try:
         descriptor, facts = open_descriptor(path)
@@ -51,7 +61,10 @@ def open_original(picture: StoredPicture, root: str) -> PhotoFile:
     return PhotoFile(path, name, picture.facts.format, facts.st_size, stream)
 
 
-def is_inside(path: str, root: str) -> bool:
-    """Tell whether `path`, links followed, lies inside `root`."""
-    real_root = os.path.realpath(root)
+def _is_inside(path: str, roots: Sequence[str]) -> bool:
+    """Tell whether `path`, links followed, lies inside the root that it is said to be in."""
+    holding = [root for root in roots if path.startswith(root.rstrip(os.sep) + os.sep)]
+    if not holding:
+        return False
+    real_root = os.path.realpath(max(holding, key=len))
     return os.path.realpath(path).startswith(real_root.rstrip(os.sep) + os.sep)

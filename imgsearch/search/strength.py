@@ -65,4 +65,4 @@ class StrengthScale:
     def strength(self, cosine: float) -> int:
         """Return the match strength of a cosine, 0 to 100."""
         z = (cosine - self.mean) / self.deviation
-        return round(100.0 / (1.0 + math.exp(-(z - _MIDDLE) / _WIDTH)))
+        return round(50.0 * (1.0 + math.tanh((z - _MIDDLE) / _WIDTH / 2)))

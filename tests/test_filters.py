@@ -1,0 +1,502 @@
+"""What filters let through, in which order it comes, and on which page."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import MakePhoto
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import ExifTags, Image
+
+from imgsearch import (
+    Filters,
+    IndexSettings,
+    Library,
+    PhotoNotFound,
+    PictureReference,
+    SearchResults,
+)
+from imgsearch.data.catalog import Catalog
+from imgsearch.data.connection import catalog_path
+from imgsearch.data.photo_store import PhotoStore
+from imgsearch.data.records import FileStat, NewPhoto, PictureFacts
+from imgsearch.encoders.fake import FakeEncoder
+from imgsearch.errors import QueryInvalid
+
+EVERYTHING = 10_000
+NO_TEXT = os.fsdecode(b"b\xff")
+NO_TEXT_FILE = os.fsdecode(b"\xfe")
+
+
+# --- Real pictures, indexed once ---
+
+
+def save(
+    path: Path,
+    size: tuple[int, int],
+    *,
+    taken: str | None = None,
+    camera: str | None = None,
+    orientation: int = 1,
+    changed: str = "2018-01-01T00:00:00",
+) -> None:
+    """Write a picture with these facts; `changed` is local time."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    if camera:
+        exif[ExifTags.Base.Model] = camera
+    if taken:
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = taken
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, "red").save(path, exif=exif)
+    moment = datetime.fromisoformat(changed).timestamp()
+    os.utime(path, (moment, moment))
+
+
+@dataclass(frozen=True)
+class Album:
+    """A library of seven pictures in two roots."""
+
+    library: Library
+    first: Path
+    second: Path
+
+    def names(self, filters: Filters) -> set[str]:
+        """Return the stems of what passes, asked for in two ways that must agree."""
+        found = self.library.search("red", filters=filters, limit=EVERYTHING)
+        listed = self.library.search(filters=filters, sort="date", limit=EVERYTHING)
+        assert {hit.picture_id for hit in found} == {hit.picture_id for hit in listed}
+        assert found.total == listed.total == len(found)
+        return {Path(hit.path).stem for hit in found}
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Album]:
+    place = tmp_path_factory.mktemp("album")
+    first, second = place / "first", place / "second"
+    save(first / "a/exif.jpg", (40, 30), taken="2023:06:01 12:30:05", camera="Canon EOS R6")
+    save(first / "a/deep/start.png", (30, 40), changed="2020-05-10T00:00:00")
+    save(first / "ab/end.png", (40, 40), changed="2020-05-10T23:59:59")
+    save(
+        first / NO_TEXT / "turned.jpg",
+        (40, 31),
+        taken="2020:05:10 23:59:59",
+        camera="Nikon Z6",
+        orientation=6,
+    )
+    save(first / f"a/{NO_TEXT_FILE}.png", (100, 100))
+    save(second / "a/wide.webp", (1000, 500), changed="2022-02-02T12:00:00")
+    save(second / "top.bmp", (104, 100), changed="2020-05-11T00:00:00")
+    with Library.open(place / "library", model=FakeEncoder()) as library:
+        report = library.index([first, second], settings=IndexSettings(decode_workers=1))
+        assert report.added == 7
+        yield Album(library, first, second)
+
+
+@pytest.mark.parametrize(
+    ("folders", "expected"),
+    [
+        (["first/a"], {"exif", "start", NO_TEXT_FILE}),
+        (["first/a/"], {"exif", "start", NO_TEXT_FILE}),
+        (["first/a/deep/../deep"], {"start"}),
+        (["first/ab"], {"end"}),
+        ([f"first/{NO_TEXT}"], {"turned"}),
+        (["first"], {"exif", "start", "end", "turned", NO_TEXT_FILE}),
+        (["second"], {"wide", "top"}),
+        (["second/a", "first/ab"], {"wide", "end"}),
+        (["first/a/deep", "first/a"], {"exif", "start", NO_TEXT_FILE}),
+        ([""], {"exif", "start", "end", "turned", NO_TEXT_FILE, "wide", "top"}),
+        (["fir"], set()),
+        (["first/A"], set()),
+        (["first/a%"], set()),
+        (["first/a/exif.jpg"], set()),
+        (["elsewhere"], set()),
+    ],
+)
+def test_folder(album: Album, folders: list[str], expected: set[str]) -> None:
+    paths = tuple(f"{album.first.parent}/{folder}" for folder in folders)
+
+    assert album.names(Filters(folders=paths)) == expected
+
+
+def test_the_root_of_the_file_system_holds_everything(album: Album) -> None:
+    assert len(album.names(Filters(folders=(os.sep,)))) == 7
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "expected"),
+    [
+        ("2020-05-10", "2020-05-10", {"start", "end", "turned"}),
+        ("2020-05-11", None, {"top", "wide", "exif"}),
+        (None, "2020-05-09", {NO_TEXT_FILE}),
+        ("2023-06-01", "2023-06-01", {"exif"}),
+        ("2023-06-02", None, set()),
+        ("2023-06-01", "2023-05-31", set()),
+        # By their files alone, "exif" and "turned" are of 2018.
+        (None, "2018-12-31", {NO_TEXT_FILE}),
+        (
+            "0001-01-01",
+            "9999-12-31",
+            {"exif", "start", "end", "turned", NO_TEXT_FILE} | {"wide", "top"},
+        ),
+    ],
+)
+def test_days(album: Album, since: str | None, until: str | None, expected: set[str]) -> None:
+    days = [None if day is None else date.fromisoformat(day) for day in (since, until)]
+
+    assert album.names(Filters(since=days[0], until=days[1])) == expected
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (Filters(cameras=("Canon EOS R6",)), {"exif"}),
+        (Filters(cameras=("Canon EOS R6", "Nikon Z6")), {"exif", "turned"}),
+        (Filters(cameras=("canon eos r6",)), set()),
+        (Filters(cameras=("' OR 1=1 --",)), set()),
+        (Filters(orientations=("landscape",)), {"exif", "wide"}),
+        (Filters(orientations=("portrait",)), {"start", "turned"}),
+        (Filters(orientations=("square",)), {"end", NO_TEXT_FILE, "top"}),
+        (
+            Filters(orientations=("square", "portrait")),
+            {"end", NO_TEXT_FILE, "top", "start", "turned"},
+        ),
+        (Filters(orientations=("round",)), set()),
+        (Filters(formats=("JPEG",)), {"exif", "turned"}),
+        (Filters(formats=("WEBP", "BMP")), {"wide", "top"}),
+        (Filters(formats=("GIF",)), set()),
+        (Filters(min_pixels=10_000), {NO_TEXT_FILE, "top", "wide"}),
+        (Filters(min_pixels=10_001), {"top", "wide"}),
+        (Filters(max_pixels=1_240), {"exif", "start"}),
+        (Filters(max_pixels=1_241), {"exif", "start", "turned"}),
+        (Filters(min_pixels=1_240, max_pixels=10_000), {"turned", "end"}),
+        (Filters(formats=("JPEG",), orientations=("portrait",)), {"turned"}),
+        (Filters(formats=("JPEG",), orientations=("square",)), set()),
+    ],
+)
+def test_facts(album: Album, filters: Filters, expected: set[str]) -> None:
+    assert album.names(filters) == expected
+
+
+def test_a_thousand_folders_are_no_damage(album: Album) -> None:
+    many = tuple(f"{album.first}/{number}" for number in range(1_000))
+
+    assert album.names(Filters(folders=(*many, f"{album.first}/ab"))) == {"end"}
+
+
+def test_no_condition_is_no_filter(album: Album) -> None:
+    assert not Filters().any
+    assert Filters(min_pixels=0).any
+    assert Filters(since=date.min).any
+
+
+def test_without_a_query_the_newest_come_first(album: Album) -> None:
+    results = album.library.search(sort="date")
+
+    assert [Path(hit.path).stem for hit in results] == [
+        "exif",
+        "wide",
+        "top",
+        "end",
+        "turned",
+        "start",
+        NO_TEXT_FILE,
+    ]
+    assert {(hit.score, hit.strength) for hit in results} == {(None, None)}
+
+
+def test_the_matches_of_a_query_by_date(album: Album) -> None:
+    results = album.library.search("red", sort="date", limit=2, offset=1)
+
+    assert [Path(hit.path).stem for hit in results] == ["wide", "top"]
+    assert all(hit.score is not None and hit.score > 0.9 for hit in results)
+    assert results.total == 7
+
+
+def test_the_facets_are_what_can_be_filtered_by(album: Album) -> None:
+    facets = album.library.facets()
+
+    assert facets.pictures == 7
+    assert facets.cameras == {"Canon EOS R6": 1, "Nikon Z6": 1}
+    assert facets.formats == {"PNG": 3, "JPEG": 2, "BMP": 1, "WEBP": 1}
+    assert set(facets.roots) == {str(album.first), str(album.second)}
+    assert facets.absent_folders == ()
+    assert facets.folders == {
+        str(album.first): "first",
+        str(album.first / "a"): "first/a",
+        str(album.first / "a/deep"): "first/a/deep",
+        str(album.first / "ab"): "first/ab",
+        str(album.first / NO_TEXT): r"first/b\udcff",
+        str(album.second): "second",
+        str(album.second / "a"): "second/a",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"text": "red", "sort": "size"}, "no order 'size'"),
+        ({"text": "red", "offset": -1}, "offset is -1"),
+        ({"text": "red", "limit": 0}, "limit is 0"),
+        ({"text": " \n"}, "empty"),
+        ({"filters": Filters(formats=("PNG",))}, "empty"),
+        ({"sort": "date", "offset": -1}, "offset is -1"),
+    ],
+)
+def test_what_cannot_be_asked(album: Album, arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(QueryInvalid, match=message):
+        album.library.search(**arguments)  # type: ignore[arg-type]
+
+
+def test_pictures_come_in_the_order_asked_for_without_the_unknown(album: Album) -> None:
+    known = [hit.picture_id for hit in album.library.search("red")]
+
+    got = album.library.pictures([known[3], 999, known[0], -1, 2**70])
+
+    assert [hit.picture_id for hit in got] == [known[3], known[0]]
+    assert got[0].score is None
+
+
+def test_a_picture_of_the_library_finds_itself(album: Album) -> None:
+    asked = album.library.search("red", filters=Filters(formats=("WEBP",)))[0]
+
+    found = album.library.search(
+        like=asked.picture_id, filters=Filters(folders=(str(album.second),))
+    )
+
+    assert found[0].score == pytest.approx(1.0, abs=1e-3)
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize("unknown", [999, 0, -1, 2**53])
+def test_a_picture_that_is_not_in_the_library(album: Album, unknown: int) -> None:
+    with pytest.raises(PhotoNotFound):
+        album.library.search(like=unknown)
+
+
+def test_facets_follow_a_root_that_became_part_of_another(
+    library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings
+) -> None:
+    make_photo("inner/a.jpg")
+    library.index(folder / "inner", settings=settings)
+    before = library.facets().roots
+
+    library.index(folder, settings=settings)
+
+    assert (before, library.facets().roots) == ((str(folder / "inner"),), (str(folder),))
+
+
+def test_facets_tell_an_absent_root(
+    library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings, tmp_path: Path
+) -> None:
+    make_photo("a.jpg")
+    library.index(folder, settings=settings)
+    before = library.facets().absent_folders
+    folder.rename(tmp_path / "unplugged")
+
+    assert (before, library.facets().absent_folders) == ((), (str(folder),))
+
+
+# --- Rows without pictures, for what needs many ---
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A file that shows a picture: its root (0 or 1), folder below it, and time in seconds."""
+
+    root: int
+    folder: str
+    changed: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """A picture; those of one `level` are equally near to `QUERY`, nearer than those above."""
+
+    level: int = 0
+    size: tuple[int, int] = (40, 30)
+    format: str = "PNG"
+    camera: str | None = None
+    taken: str | None = None
+    files: tuple[Shown, ...] = (Shown(0, "", 0),)
+
+
+ROOTS = ("/one", "/one and two")
+QUERY = PictureReference(np.array([1, 0, 0, 0], dtype=np.float32), "fake", "1", b"", "")
+
+
+def write_rows(library: Path, rows: Sequence[Row]) -> None:
+    """Make a library of these rows; the first gets id 1, the second 2 and so on."""
+    with Catalog(library) as catalog:
+        roots = [catalog.add_root(path) for path in ROOTS]
+        model = catalog.register_model("fake", "1", "fake", 4)
+        catalog.activate_model(model)
+        photos = []
+        for number, row in enumerate(rows):
+            angle = row.level * 0.25
+            vector = np.array([np.cos(angle), np.sin(angle), 0, 0], dtype="<f2").tobytes()
+            facts = PictureFacts(*row.size, row.format, taken_at=row.taken, camera=row.camera)
+            for copy, file in enumerate(row.files):
+                path = os.path.join(file.folder, f"{number} {copy}")
+                stat = FileStat(roots[file.root], path, 1, file.changed * 10**9)
+                photos.append(NewPhoto(stat, number.to_bytes(32, "big"), facts, vector))
+        ids = PhotoStore(catalog, model).store(photos)
+    assert list(ids.values()) == list(range(1, len(rows) + 1))
+
+
+def ids_of(results: SearchResults) -> list[int]:
+    return [hit.picture_id for hit in results]
+
+
+def pages(library: Library, size: int, total: int, filters: Filters, sort: str) -> list[int]:
+    """Return what all pages show, one after the other, and the empty page behind them."""
+    like = QUERY if sort == "match" else None
+    found: list[int] = []
+    for offset in range(0, total + size, size):
+        page = library.search(like=like, filters=filters, sort=sort, limit=size, offset=offset)
+        assert page.total == total
+        assert len(page) == min(size, max(0, total - offset))
+        found += ids_of(page)
+    return found
+
+
+DAYS = [date(2020, 5, 9) + timedelta(days=number) for number in range(4)]
+MOMENTS = [datetime.combine(day, datetime.min.time()) for day in DAYS]
+MOMENTS += [moment - timedelta(seconds=1) for moment in MOMENTS]
+FOLDERS = ("", "a", "a/b", "ab", "a.b", "a/" + NO_TEXT, NO_TEXT)
+SIZES = ((40, 30), (30, 40), (105, 100), (106, 100), (100, 100))
+
+some_files = st.builds(
+    Shown,
+    st.sampled_from((0, 1)),
+    st.sampled_from(FOLDERS),
+    st.sampled_from([int(moment.timestamp()) for moment in MOMENTS]),
+)
+some_rows = st.builds(
+    Row,
+    level=st.integers(0, 5),
+    size=st.sampled_from(SIZES),
+    format=st.sampled_from(("PNG", "JPEG")),
+    camera=st.sampled_from((None, "X", "Y")),
+    taken=st.none() | st.sampled_from([moment.isoformat() for moment in MOMENTS]),
+    files=st.lists(some_files, min_size=1, max_size=2).map(tuple),
+)
+
+
+def _one_or_two(values: Sequence[str]) -> st.SearchStrategy[tuple[str, ...]]:
+    return st.lists(st.sampled_from(values), min_size=1, max_size=2).map(tuple)
+
+
+_CONDITIONS: dict[str, st.SearchStrategy[object]] = {
+    "folders": _one_or_two([os.path.join(root, folder) for root in ROOTS for folder in FOLDERS]),
+    "since": st.sampled_from(DAYS),
+    "until": st.sampled_from(DAYS),
+    "cameras": _one_or_two(("X", "Y", "Z")),
+    "orientations": _one_or_two(("landscape", "portrait", "square")),
+    "formats": _one_or_two(("PNG", "JPEG", "GIF")),
+    "min_pixels": st.sampled_from((1_200, 10_500)),
+    "max_pixels": st.sampled_from((1_201, 10_500)),
+}
+# Few conditions at once, so that something passes.
+some_filters = st.lists(st.sampled_from(sorted(_CONDITIONS)), max_size=2).flatmap(
+    lambda names: st.builds(Filters, **{name: _CONDITIONS[name] for name in names})
+)
+
+
+def passes(row: Row, filters: Filters) -> bool:
+    """Tell what the filters are documented to tell."""
+    width, height = row.size
+    pixels = width * height
+    ratio = max(row.size) / min(row.size)
+    shape = "square" if ratio <= 1.05 else "landscape" if width > height else "portrait"
+    return (
+        (not filters.cameras or row.camera in filters.cameras)
+        and (not filters.formats or row.format in filters.formats)
+        and (not filters.orientations or shape in filters.orientations)
+        and (filters.min_pixels is None or pixels >= filters.min_pixels)
+        and (filters.max_pixels is None or pixels < filters.max_pixels)
+        and any(_file_passes(file, row.taken, filters) for file in row.files)
+    )
+
+
+def _file_passes(file: Shown, taken: str | None, filters: Filters) -> bool:
+    changed = datetime.fromtimestamp(file.changed)
+    day = (datetime.fromisoformat(taken) if taken else changed).date()
+    folder = Path(ROOTS[file.root], file.folder)
+    inside = [folder.is_relative_to(one) for one in filters.folders]
+    return (
+        (filters.since is None or day >= filters.since)
+        and (filters.until is None or day <= filters.until)
+        and (not filters.folders or any(inside))
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    rows=st.lists(some_rows, min_size=2, max_size=20), filters=some_filters, size=st.integers(2, 8)
+)
+def test_ranking_and_paging_equal_brute_force(rows: list[Row], filters: Filters, size: int) -> None:
+    passing = [
+        number for number, row in enumerate(rows, start=1) if passes(rows[number - 1], filters)
+    ]
+    ranked = sorted(passing, key=lambda id_: (rows[id_ - 1].level, id_))
+    with tempfile.TemporaryDirectory() as folder:
+        write_rows(Path(folder), rows)
+        with Library.open(folder, model=FakeEncoder()) as library:
+            assert pages(library, size, len(passing), filters, "match") == ranked
+
+            by_date = pages(library, size, len(passing), filters, "date")
+            assert sorted(by_date) == passing
+            dates = [hit.date for hit in library.pictures(by_date)]
+            assert dates == sorted(dates, reverse=True)
+
+
+def test_ties_at_the_end_of_a_page_go_to_the_lower_id(tmp_path: Path) -> None:
+    write_rows(tmp_path, [Row(level=1), Row(level=1), Row(level=1), Row(level=0)])
+    with Library.open(tmp_path, model=FakeEncoder()) as library:
+        first = library.search(like=QUERY, limit=2)
+        second = library.search(like=QUERY, limit=2, offset=2)
+
+    assert ids_of(first) + ids_of(second) == [4, 1, 2, 3]
+
+
+def test_the_order_by_date_is_that_of_the_dates_shown(tmp_path: Path) -> None:
+    days = [int(moment.timestamp()) for moment in MOMENTS[:3]]
+    copies = (Shown(0, "a", days[2]), Shown(0, "b", days[0]))
+    write_rows(tmp_path, [Row(files=copies), Row(files=(Shown(0, "a", days[1]),))])
+    with Library.open(tmp_path, model=FakeEncoder()) as library:
+        results = library.search(sort="date", filters=Filters(folders=("/one/a",)))
+
+    dates = [hit.date for hit in results]
+    assert dates == sorted(dates, reverse=True)
+
+
+def test_a_page_behind_the_last_is_empty(tmp_path: Path) -> None:
+    write_rows(tmp_path, [Row(), Row()])
+    with Library.open(tmp_path, model=FakeEncoder()) as library:
+        results = library.search(like=QUERY, offset=5)
+
+    assert (len(results), results.total) == (0, 2)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../../etc/passwd"])
+def test_facets_of_a_catalog_that_lies_about_paths(tmp_path: Path, path: str) -> None:
+    write_rows(tmp_path, [Row()])
+    connection = sqlite3.connect(catalog_path(tmp_path))
+    connection.execute("UPDATE file SET path = ?", (path,))
+    connection.commit()
+    connection.close()
+
+    with Library.open(tmp_path, model=FakeEncoder()) as library:
+        folders = library.facets().folders
+
+    assert all(Path(os.path.normpath(one)).is_relative_to("/one") for one in folders)
