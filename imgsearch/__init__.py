@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from imgsearch.data.filters import Filters
     from imgsearch.data.records import FailedFile, LibraryStatus, PictureFacts
     from imgsearch.encoders import Encoder, ModelDescription, load_encoder
-    from imgsearch.errors import ImageUnreadable, ImgsearchError, LibraryNotFound, PhotoNotFound
+    from imgsearch.errors import (
+        ImageUnreadable,
+        ImgsearchError,
+        LibraryNotFound,
+        PhotoNotFound,
+        UsageError,
+    )
     from imgsearch.indexer.report import IndexReport, Progress
     from imgsearch.library import Library
     from imgsearch.search.originals import PhotoFile
@@ -48,6 +54,7 @@ __all__ = [
     "Progress",
     "SearchHit",
     "SearchResults",
+    "UsageError",
     "__version__",
     "load_encoder",
 ]
@@ -73,6 +80,7 @@ _HOMES = {
     "Progress": "indexer.report",
     "SearchHit": "search.results",
     "SearchResults": "search.results",
+    "UsageError": "errors",
     "load_encoder": "encoders",
 }
 

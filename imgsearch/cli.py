@@ -48,7 +48,13 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         metavar="MODEL",
-        help="'starter', a model folder, or a hub name such as openai/clip-vit-base-patch32.",
+        help="A name that `imgsearch models` lists, a model folder, or a hub name (owner/name).",
+    ),
+]
+DeviceOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--device", metavar="DEVICE", help="Where torch models compute: cpu, cuda, cuda:1, mps."
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -83,6 +89,7 @@ def index(
     paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Folders of photos.")],
     library: LibraryOption = None,
     model: ModelOption = None,
+    device: DeviceOption = None,
     exclude: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
@@ -106,7 +113,7 @@ def index(
     """
     interruption = _Interruption()
     with (
-        imgsearch.Library.open(library, model=model) as opened,
+        imgsearch.Library.open(library, model=model, device=device) as opened,
         interruption.watched(),
         terminal.progress_display() as show,
     ):
@@ -251,21 +258,72 @@ def remove(
     print(f"Forgot {printable(root)} ({count} files). The photos were not touched.")
 
 
-@app.command(epilog=_examples("imgsearch models"))
-def models(as_json: JsonOption = False, library: LibraryOption = None) -> None:
-    """List the models, and which one is active."""
+models_app = typer.Typer(
+    name="models",
+    help="List the models; fetch, switch and remove them.",
+    epilog=_examples(
+        "imgsearch models", "imgsearch models pull clip", "imgsearch models use starter"
+    ),
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
+app.add_typer(models_app)
+
+
+@models_app.callback()
+def models(
+    context: typer.Context, as_json: JsonOption = False, library: LibraryOption = None
+) -> None:
+    """List the models; fetch, switch and remove them."""
+    if context.invoked_subcommand is not None:
+        return
     with imgsearch.Library.open(library) as opened:
         found = opened.models()
     if as_json:
         _print_json([asdict(one) for one in found])
-        return
-    for one in found:
-        mark = "*" if one.active else " "
-        held = f"{one.embeddings} vectors in this library" if one.embeddings else "not used here"
-        name = printable(one.name)
-        revision = printable(one.revision)
-        print(f"{mark} {name}  {revision}  dimension {one.dimension}  {held}")
-    print("Others: a model folder or a hub name with --model. * is active.")
+    else:
+        terminal.print_models(found)
+
+
+@models_app.command(
+    epilog=_examples(
+        "imgsearch models pull clip", "imgsearch models pull openai/clip-vit-base-patch16"
+    )
+)
+def pull(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A short name, or owner/name.")],
+) -> None:
+    """Fetch a model from the hub. If it is cut off, run it again: it goes on where it stopped.
+
+    Libraries made from now on use it; in one that is there already, index with --model NAME.
+    """
+    from imgsearch.models import pull_model
+
+    folder = pull_model(name)
+    print(f"{printable(name)} is on this disk: {printable(str(folder))}")
+    print(f"Use it with: imgsearch index FOLDER --model {printable(name)}")
+
+
+@models_app.command(epilog=_examples("imgsearch models use starter"))
+def use(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model with vectors here.")],
+    library: LibraryOption = None,
+) -> None:
+    """Let queries use another model of the library. Nothing is lost: its vectors are there."""
+    with imgsearch.Library.open(library) as opened:
+        opened.use_model(name)
+    print(f"Queries use {printable(name)} now.")
+
+
+@models_app.command(epilog=_examples("imgsearch models prune"))
+def prune(library: LibraryOption = None) -> None:
+    """Delete the vectors of all models but the active one, to free space."""
+    with imgsearch.Library.open(library) as opened:
+        removed = opened.prune_models()
+    for name, count in removed.items():
+        print(f"Deleted {count} vectors of {printable(name)}.")
+    if not removed:
+        print("There are no vectors of other models.")
 
 
 def _print_json(value: Any) -> None:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from imgsearch.encoders import STARTER, Encoder, load_encoder
 from imgsearch.errors import PhotoNotFound, RootUnknown, UsageError
-from imgsearch.settings import IndexSettings, default_library_path
+from imgsearch.settings import IndexSettings, default_library_path, preferred_model
 
 if TYPE_CHECKING:
     from imgsearch.data.facets import Facets
     from imgsearch.data.filters import Filters
     from imgsearch.data.reader import StoredPicture
-    from imgsearch.data.records import FailedFile, LibraryStatus, ModelStatus
+    from imgsearch.data.records import FailedFile, LibraryStatus, ModelListing
     from imgsearch.data.thumbnail_store import ThumbnailStore
     from imgsearch.indexer.guarded import GuardedDecoder
     from imgsearch.indexer.report import IndexReport, Progress
@@ -51,9 +51,12 @@ class Library:
     # The rooms are imported inside the methods, because a cold query has no time for what only the
     # indexer needs, and neither has a re-scan for what only a query needs.
 
-    def __init__(self, path: Path, encoder: Encoder | None = None) -> None:
+    def __init__(
+        self, path: Path, encoder: Encoder | None = None, device: str | None = None
+    ) -> None:
         """Use `open` instead, which finds the default library and loads models by name."""
         self.path = path
+        self._device = device
         self._encoder = encoder
         self._engine: QueryEngine | None = None
         self._thumbnails: ThumbnailStore | None = None
@@ -62,19 +65,24 @@ class Library:
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str] | None = None, *, model: str | Encoder | None = None
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        model: str | Encoder | None = None,
+        device: str | None = None,
     ) -> Library:
         """Return the library in the folder `path` (default: `settings.default_library_path`).
 
-        `model` is a name, a folder or an encoder; by default the library's active model, and the
-        built-in starter for a new library. Nothing is created before the first `index`. Raises
-        ModelNotFound, ModelInvalid or ExtraMissing.
+        `model` is a name, a folder or an encoder; by default the library's active model, and for a
+        new library the one pulled last or else the built-in starter. `device` ("cpu", "cuda:1",
+        "mps") is where torch models compute, by default the best there is. Nothing is created
+        before the first `index`. Raises ModelNotFound, ModelInvalid, ExtraMissing or UsageError.
         """
         if path is not None and not os.fspath(path):
             raise UsageError("The library's folder is an empty name. Give one with --library DIR")
         place = default_library_path() if path is None else os.path.expanduser(path)
-        encoder = load_encoder(model) if isinstance(model, str) else model
-        return cls(Path(os.path.realpath(place)), encoder)
+        encoder = load_encoder(model, device) if isinstance(model, str) else model
+        return cls(Path(os.path.realpath(place)), encoder, device)
 
     def __enter__(self) -> Library:
         return self
@@ -247,21 +255,69 @@ class Library:
         with CatalogReader(self.path) as reader:
             return read_failures(reader)
 
-    def models(self) -> list[ModelStatus]:
-        """Return the models of this library, and the built-in one if it is not among them."""
+    def models(self) -> list[ModelListing]:
+        """Return the models of this library, the built-in one, and those with a short name."""
         from imgsearch.data.connection import catalog_path
-        from imgsearch.data.records import ModelStatus
+        from imgsearch.models import list_models
 
-        found = list(self.status().models) if catalog_path(self.path).is_file() else []
-        built_in = load_encoder(STARTER).description
-        if not any((m.name, m.revision) == (built_in.name, built_in.revision) for m in found):
-            # A new library uses the starter unless told otherwise.
-            active = not any(model.active for model in found)
-            found.insert(
-                0,
-                ModelStatus(built_in.name, built_in.revision, built_in.dimension, 0, active),
-            )
-        return found
+        held = self.status().models if catalog_path(self.path).is_file() else ()
+        return list_models(held)
+
+    def use_model(self, name: str) -> None:
+        """Let queries use a model that has vectors in this library.
+
+        `name` is its name, a short name, or a hub name. Raises ModelNotFound or a LibraryError.
+        """
+        from imgsearch.data.catalog import Catalog
+        from imgsearch.data.connection import connect_read_only
+        from imgsearch.data.lock import writer_lock
+
+        connect_read_only(self.path).close()
+        with Catalog(self.path) as catalog, writer_lock(self.path):
+            catalog.activate_model(self._model_with_vectors(name))
+
+    def prune_models(self) -> dict[str, int]:
+        """Delete the vectors of all models but the active one; return their numbers by name.
+
+        Raises a LibraryError.
+        """
+        from imgsearch.data.catalog import Catalog
+        from imgsearch.data.connection import connect_read_only
+        from imgsearch.data.lock import writer_lock
+        from imgsearch.data.reader import CatalogReader
+        from imgsearch.data.vector_cache import VectorCache
+
+        connect_read_only(self.path).close()
+        removed: dict[str, int] = {}
+        with Catalog(self.path) as catalog, writer_lock(self.path):
+            with CatalogReader(self.path) as reader:
+                active, held = reader.active_model(), reader.models()
+            for model in held:
+                if active is not None and model != active:
+                    removed[model.name] = removed.get(model.name, 0) + catalog.drop_model(model.id)
+                    VectorCache(self.path, model).delete()
+            if removed:
+                catalog.compact()
+        return removed
+
+    def _model_with_vectors(self, name: str) -> int:
+        """Return the id of the library's latest model of that name. Raises ModelNotFound."""
+        from imgsearch.data.reader import CatalogReader
+        from imgsearch.encoders.registry import known_model
+        from imgsearch.errors import ModelNotFound
+
+        known = known_model(name)
+        wanted, _, revision = (known.hub_source if known else name).partition("@")
+        with CatalogReader(self.path) as reader:
+            for model in reversed(reader.models()):
+                same = model.name == wanted and revision in ("", model.revision)
+                if same and len(reader.visible_ids(model.id)):
+                    return model.id
+            held = ", ".join(sorted({model.name for model in reader.models()})) or "none"
+        raise ModelNotFound(
+            f"This library has no vectors of the model {name!r}; it has those of: {held}. Make "
+            f"them with: imgsearch index FOLDER --model {name}"
+        )
 
     def remove(self, root: str | os.PathLike[str]) -> int:
         """Forget a folder, never touching its photos; return how many files it had.
@@ -291,7 +347,7 @@ class Library:
         if self._engine is None:
             from imgsearch.search.engine import QueryEngine
 
-            self._engine = QueryEngine(self.path, self._encoder)
+            self._engine = QueryEngine(self.path, self._encoder, self._device)
         return self._engine
 
     def _single_decoder(self) -> GuardedDecoder:
@@ -321,13 +377,13 @@ class Library:
         return (digest, *found)
 
     def _default_encoder(self) -> Encoder:
-        """Return the encoder of the library's active model; the starter for a new library."""
+        """Return the encoder of the library's active model; of a new library the preferred one."""
         from imgsearch.data.connection import catalog_path
         from imgsearch.data.reader import CatalogReader
 
-        source = STARTER
+        source = None
         if catalog_path(self.path).is_file():
             with CatalogReader(self.path) as reader:
                 active = None if reader.is_uninitialised() else reader.active_model()
-                source = active.source if active else STARTER
-        return load_encoder(source)
+                source = active.source if active else None
+        return load_encoder(source or preferred_model() or STARTER, self._device)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LIBRARY_VARIABLE = "IMGSEARCH_LIBRARY"
+MODEL_VARIABLE = "IMGSEARCH_MODEL"
 
 
 def default_library_path() -> Path:
@@ -18,6 +19,30 @@ def default_library_path() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("imgsearch", appauthor=False)
+
+
+def preferred_model() -> str | None:
+    """Return the model of new libraries: ``$IMGSEARCH_MODEL``, else the one pulled last, if any."""
+    configured = os.environ.get(MODEL_VARIABLE)
+    if configured:
+        return configured
+    try:
+        return _preference_file().read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def prefer_model(source: str) -> None:
+    """Let new libraries use this model. Raises OSError where that cannot be written down."""
+    place = _preference_file()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(source + "\n", encoding="utf-8")
+
+
+def _preference_file() -> Path:
+    from platformdirs import user_config_path
+
+    return user_config_path("imgsearch", appauthor=False) / "model"
 
 
 def available_cores() -> int:

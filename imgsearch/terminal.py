@@ -14,7 +14,7 @@ from urllib.parse import quote
 from imgsearch.data.paths import printable
 
 if TYPE_CHECKING:
-    from imgsearch.data.records import FailedFile, LibraryStatus
+    from imgsearch.data.records import FailedFile, LibraryStatus, ModelListing
     from imgsearch.indexer.report import IndexReport, Progress
     from imgsearch.search.results import SearchResults
 
@@ -132,6 +132,11 @@ def print_report(report: IndexReport) -> None:
             f"{report.without_vectors} pictures have no vectors of this model yet and are not "
             "found with it. Index their folders, too."
         )
+    if report.active_model not in ("", report.model):
+        print_note(
+            f"Queries go on with {report.active_model} until all pictures have vectors of "
+            f"{report.model}. To switch now: imgsearch models use {report.model}"
+        )
     for place in report.unreadable:
         print_note(f"Cannot read {place}; what the library knows of it was kept.")
     for root in report.kept_roots:
@@ -160,6 +165,31 @@ def print_status(status: LibraryStatus) -> None:
         failed = f", {root.failed} failed" if root.failed else ""
         absent = "" if root.present else "  (not there now)"
         print(f"Folder    {printable(root.path)}: {root.files} files{failed}{absent}")
+
+
+def print_models(models: Sequence[ModelListing]) -> None:
+    """Print models with what is known of them; the active one is marked."""
+    for one in models:
+        mark = "*" if one.active else " "
+        size = f"{one.megabytes} MB" if one.megabytes else ""
+        disk = "on disk" if one.on_disk else "pull it"
+        held = f"{one.embeddings} vectors here" if one.embeddings else ""
+        quality = []
+        if one.imagenet is not None:
+            quality.append(f"ImageNet {one.imagenet:.1f}")
+        if one.retrieval is not None:
+            quality.append(f"{one.retrieval_on} R@1 {one.retrieval:.1f}")
+        facts = [f"d {one.dimension}", one.languages, size, disk, ", ".join(quality), held]
+        print(
+            f"{mark} {one.short_name or printable(one.name):12}  "
+            + "  ".join(fact for fact in facts if fact)
+        )
+        if one.short_name not in ("", one.name):
+            print(f"    {printable(one.name)} @ {printable(one.revision[:12])}")
+    print(
+        "* is what queries use. Any model folder or hub name of these kinds works with --model. "
+        "Quality figures are those that others published: see the README."
+    )
 
 
 def print_failures(failures: Sequence[FailedFile]) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from imgsearch import IndexSettings, Library
 from imgsearch.encoders.fake import FakeEncoder
-from imgsearch.settings import LIBRARY_VARIABLE
+from imgsearch.settings import LIBRARY_VARIABLE, MODEL_VARIABLE
 
 NOBODY = 65534
 EXAMPLES = Path(__file__).parent.parent / "examples" / "photos"
@@ -23,6 +23,9 @@ MakePhoto = Callable[..., Path]
 @pytest.fixture(autouse=True)
 def _no_library_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(LIBRARY_VARIABLE, str(tmp_path / "default-library"))
+    # Nor the model that the developer prefers, on Linux.
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv(MODEL_VARIABLE, raising=False)
 
 
 @pytest.fixture

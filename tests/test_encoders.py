@@ -297,7 +297,7 @@ def test_another_architecture_is_refused(checkpoint: Path, tmp_path: Path) -> No
 def test_without_torch_the_error_names_the_extra(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imgsearch.encoders.transformers_clip.find_spec", lambda name: None)
+    monkeypatch.setattr("imgsearch.encoders.checkpoint.find_spec", lambda name: None)
 
     for model in (str(checkpoint), "owner/name"):
         with pytest.raises(ExtraMissing, match=r"imgsearch-engine\[torch\]"):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from sqlalchemy import bindparam, create_engine, delete, select, text, update
+from sqlalchemy import bindparam, create_engine, delete, func, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -26,7 +26,7 @@ from imgsearch.data.connection import (
     translated_errors,
 )
 from imgsearch.data.migrations import migrate
-from imgsearch.data.schema import Base, Failure, File, Meta, Model, Root
+from imgsearch.data.schema import Base, Embedding, Failure, File, Meta, Model, Root
 
 GENERATION_KEY = "generation"
 LIBRARY_ID_KEY = "library_id"
@@ -151,6 +151,20 @@ class Catalog:
                     index_elements=[Meta.key], set_={"value": statement.excluded.value}
                 )
             )
+
+    def drop_model(self, model_id: int) -> int:
+        """Delete a model and its vectors; return how many there were."""
+        with self.transaction() as session:
+            removed = session.scalar(
+                select(func.count()).select_from(Embedding).where(Embedding.model_id == model_id)
+            )
+            session.execute(delete(Model).where(Model.id == model_id))
+            return removed or 0
+
+    def compact(self) -> None:
+        """Give the space of what was deleted back to the disk."""
+        with translated_errors(self.library), self._engine.connect() as connection:
+            connection.connection.execute("VACUUM")
 
     def active_model(self) -> tuple[str, str] | None:
         """Return (name, revision) of the active model, or None in a new library."""

@@ -115,6 +115,30 @@ class ModelStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelListing:
+    """A model that can be used: the built-in one, those of the library, those with a short name.
+
+    `short_name`, `megabytes` and all from `languages` on are those of `encoders.registry`, empty or
+    None where nothing is known. `on_disk` tells whether it can be loaded without a download.
+    """
+
+    name: str
+    revision: str
+    dimension: int
+    embeddings: int
+    active: bool
+    short_name: str = ""
+    megabytes: int | None = None
+    on_disk: bool = True
+    languages: str = ""
+    licence: str = ""
+    imagenet: float | None = None
+    retrieval: float | None = None
+    retrieval_on: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LibraryStatus:
     """What ``imgsearch status`` shows; sizes in bytes."""
 

@@ -118,6 +118,12 @@ class VectorCache:
             self._write(index, library_id, generation)
         return VectorIndex(index)
 
+    def delete(self) -> None:
+        """Remove the cache of this model."""
+        for path in self._folder.glob(f"model-{self._model.id}[.-]*"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
     def _read_stamp(self, library_id: str) -> Stamp | None:
         try:
             stamp = Stamp(**json.loads(self._stamp_path.read_text(encoding="utf-8")))

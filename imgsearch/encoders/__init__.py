@@ -13,40 +13,45 @@ __all__ = ["STARTER", "Encoder", "ModelDescription", "Preprocessing", "Resize", 
 STARTER = "starter"
 
 
-def load_encoder(model: str = STARTER) -> Encoder:
+def load_encoder(model: str = STARTER, device: str | None = None) -> Encoder:
     """Return the encoder that `model` names.
 
     ``"starter"`` is the built-in one; a folder with a ``model.json`` is a model folder (ONNX); a
-    folder with a ``config.json`` is a CLIP checkpoint; ``owner/name``, with or without
-    ``@revision``, is a CLIP checkpoint on the hub. Raises ModelNotFound, ModelInvalid or
-    ExtraMissing.
+    folder with a ``config.json`` is a checkpoint; a short name of `registry`, or ``owner/name``
+    with or without ``@revision``, is a checkpoint on the hub. `device` ("cpu", "cuda:1", "mps") is
+    for checkpoints. Raises ModelNotFound, ModelInvalid, ExtraMissing or UsageError.
     """
     if model == STARTER:
         from imgsearch.encoders.onnx_folder import OnnxFolderEncoder
 
         return OnnxFolderEncoder(Path(__file__).parent / STARTER, source=STARTER)
+    from imgsearch.encoders.registry import known_model
+
+    known = known_model(model)
+    if known is not None:
+        model = known.hub_source
     folder = Path(os.path.expanduser(model))
     if folder.is_dir():
-        return _from_folder(folder.resolve())
+        return _from_folder(folder.resolve(), device)
     if model.count("/") == 1 and not model.startswith((".", "/", "~")):
-        from imgsearch.encoders.transformers_clip import from_hub
+        from imgsearch.encoders.hub import from_hub
 
-        return from_hub(model)
+        return from_hub(model, device)
     raise ModelNotFound(
-        f"There is no model {model!r}. Use 'starter', a model folder, or a hub name such as "
-        "openai/clip-vit-base-patch32."
+        f"There is no model {model!r}. Use 'starter', a name that `imgsearch models` lists, a "
+        "model folder, or a hub name such as openai/clip-vit-base-patch32."
     )
 
 
-def _from_folder(folder: Path) -> Encoder:
+def _from_folder(folder: Path, device: str | None) -> Encoder:
     if (folder / "model.json").is_file():
         from imgsearch.encoders.onnx_folder import OnnxFolderEncoder
 
         return OnnxFolderEncoder(folder)
     if (folder / "config.json").is_file():
-        from imgsearch.encoders.transformers_clip import from_folder
+        from imgsearch.encoders.checkpoint import from_folder
 
-        return from_folder(folder)
+        return from_folder(folder, device)
     raise ModelNotFound(
         f"{folder} holds no model: neither a model.json (ONNX) nor a config.json (checkpoint)."
     )

@@ -39,6 +39,8 @@ class IndexReport:
     not followed, `seconds` is wall time. `interrupted`: the run was asked to stop and a further one
     goes on from there. `kept_roots`: folders that were found empty and therefore left as they were.
     `without_vectors`: pictures of other folders that the model in use has not embedded yet.
+    `active_model` is the one that queries use after the run: until a new model has the vectors of
+    all pictures, the one before.
     """
 
     model: str
@@ -57,6 +59,7 @@ class IndexReport:
     unreadable: list[str] = field(default_factory=list)
     kept_roots: list[str] = field(default_factory=list)
     without_vectors: int = 0
+    active_model: str = ""
 
     @property
     def seen_any(self) -> bool:

@@ -176,10 +176,20 @@ class _Run:
             with ThumbnailStore(self._library) as thumbnails:
                 thumbnails.prune()
         self._report.without_vectors = store.count_without_vectors()
-        if store.has_vectors():
+        if store.has_vectors() and self._may_take_over():
             self._catalog.activate_model(self._model_id)
+        active = self._catalog.active_model()
+        self._report.active_model = active[0] if active else self._report.model
         if self._pending or self._gone:
             self._refresh_cache()
+
+    def _may_take_over(self) -> bool:
+        """Tell whether queries can go over to this run's model without missing any picture."""
+        if not self._report.without_vectors:
+            return True
+        with CatalogReader(self._library) as reader:
+            active = reader.active_model()
+            return active is None or not len(reader.visible_ids(active.id))
 
     def _pending_files(self) -> Iterator[PendingFile]:
         return self._table.pending(self._model_id, retry_failed=self._retry_failed)

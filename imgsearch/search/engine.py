@@ -37,8 +37,14 @@ class QueryEngine:
     The index is refreshed when another process has changed the catalog. Use as a context manager.
     """
 
-    def __init__(self, library: Path, encoder: Encoder | None = None) -> None:
-        """Open the library; `encoder` overrides its active model. Raises a LibraryError."""
+    def __init__(
+        self, library: Path, encoder: Encoder | None = None, device: str | None = None
+    ) -> None:
+        """Open the library; `encoder` overrides its active model, `device` is for loading that.
+
+        Raises a LibraryError.
+        """
+        self._device = device
         self._reader = CatalogReader(library)
         self._library = library
         self._override = encoder
@@ -145,7 +151,7 @@ class QueryEngine:
         encoder = self._override or self._loaded
         if encoder is None or not _is(model, encoder):
             # Another process may have switched the library to another model.
-            encoder = load_encoder(model.source)
+            encoder = load_encoder(model.source, self._device)
         described = encoder.description
         if not _is(model, encoder):
             raise ModelNotFound(

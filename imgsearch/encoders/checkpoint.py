@@ -1,0 +1,212 @@
+"""Dual-encoder checkpoints through torch and transformers, from a folder on this disk.
+
+torch and transformers are imported only when such a model is asked for (extra ``torch``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgsearch.encoders.architectures import TextReader, architecture_of
+from imgsearch.encoders.base import ModelDescription, Preprocessing, Resize, unit_rows
+from imgsearch.encoders.device import choose_device, working_dtype
+from imgsearch.errors import ExtraMissing, ModelInvalid
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+PREPROCESSOR = "preprocessor_config.json"
+ESSENTIAL = (CONFIG, WEIGHTS, PREPROCESSOR)
+# The filters of Pillow by the numbers that preprocessor_config.json uses.
+_RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
+# Pictures in one forward pass. On a CPU more gains nothing and costs memory; on a GPU it is where
+# to start, and halved whenever its memory runs out.
+_PICTURES_PER_PASS = {"cpu": 16}
+_PICTURES_PER_PASS_ON_GPU = 256
+
+
+class CheckpointEncoder:
+    """A dual encoder from a checkpoint of transformers (safetensors only, no remote code)."""
+
+    def __init__(
+        self, name: str, folder: Path, revision: str, source: str, device: str | None = None
+    ) -> None:
+        """Load the checkpoint in `folder`; name, revision and source become the model's identity.
+
+        Raises ExtraMissing without torch and transformers, ModelInvalid for unusable files,
+        UsageError for a device that is not there.
+        """
+        require_torch(name)
+        import torch
+        import transformers
+
+        # A bar for every file that is read from disk says nothing to anybody.
+        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        facts = _read_json(folder / PREPROCESSOR)
+        architecture = architecture_of(_read_json(folder / CONFIG), name)
+        if not (folder / WEIGHTS).is_file():
+            raise ModelInvalid(f"{name!r} has no {WEIGHTS}; other weight formats are not loaded.")
+        preprocessing = preprocessing_of(facts, name)
+        self._device = choose_device(device)
+        self._dtype = working_dtype(self._device)
+        try:
+            model: Any = getattr(transformers, architecture.model_class).from_pretrained(
+                folder, use_safetensors=True, local_files_only=True, dtype=self._dtype
+            )
+            self._model = model.eval().to(self._device)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise ModelInvalid(f"The checkpoint {name!r} cannot be loaded: {error}") from error
+        config = self._model.config
+        context = architecture.context or int(config.text_config.max_position_embeddings)
+        self._reader = TextReader(folder, architecture, context, name)
+        self._with_mask = not architecture.fixed_length
+        self._mean, self._std = (
+            torch.tensor(facts.get(key) or default, device=self._device).view(1, 3, 1, 1)
+            for key, default in (("image_mean", architecture.mean), ("image_std", architecture.std))
+        )
+        self._per_pass = _PICTURES_PER_PASS.get(self._device.type, _PICTURES_PER_PASS_ON_GPU)
+        self._description = ModelDescription(
+            name=name,
+            source=source,
+            revision=revision,
+            dimension=architecture.dimension(config),
+            preprocessing=preprocessing,
+            context_length=context,
+            licence="see the model's own page",
+        )
+
+    @property
+    def description(self) -> ModelDescription:
+        """The model's identity and input format."""
+        return self._description
+
+    def encode_images(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Embed pixels [n, s, s, 3] to unit rows [n, d]."""
+        rows = [np.empty((0, self._description.dimension), dtype=np.float32)]
+        start = 0
+        while start < len(pixels):
+            part = pixels[start : start + self._per_pass]
+            try:
+                rows.append(self._image_rows(part))
+            except self._memory_errors() as error:
+                self._make_room(len(part), error)
+                continue
+            start += len(part)
+        return unit_rows(np.concatenate(rows))
+
+    def encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Embed n texts to unit rows [n, d]; what exceeds the context length is cut off."""
+        import torch
+
+        if not texts:
+            return np.empty((0, self._description.dimension), dtype=np.float32)
+        tokens = self._reader.read(texts)
+        inputs = {"input_ids": torch.tensor(tokens.ids, device=self._device)}
+        if self._with_mask:
+            inputs["attention_mask"] = torch.tensor(tokens.mask, device=self._device)
+        with torch.inference_mode():
+            return unit_rows(_to_numpy(self._model.get_text_features(**inputs)))
+
+    def _image_rows(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Run the image tower once: rows float32 [n, d], not normalised."""
+        import torch
+
+        # The pixels travel as bytes, a quarter of the floats that they become on the device.
+        part = torch.from_numpy(pixels.copy()).to(self._device, non_blocking=True)
+        scaled = part.permute(0, 3, 1, 2).to(torch.float32) / 255.0
+        ready = ((scaled - self._mean) / self._std).to(self._dtype)
+        with torch.inference_mode():
+            return _to_numpy(self._model.get_image_features(pixel_values=ready))
+
+    def _memory_errors(self) -> type[Exception]:
+        import torch
+
+        return torch.OutOfMemoryError
+
+    def _make_room(self, tried: int, error: Exception) -> None:
+        """Halve the size of a pass; raise where it cannot be smaller."""
+        import torch
+
+        if tried <= 1:
+            raise ModelInvalid(
+                f"The model {self._description.name!r} does not fit the memory of "
+                f"{self._device}. Try --device cpu."
+            ) from error
+        self._per_pass = max(1, tried // 2)
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def from_folder(folder: Path, device: str | None = None) -> CheckpointEncoder:
+    """Load a checkpoint from a local folder; its revision is the hash of its files.
+
+    Raises ModelInvalid, ExtraMissing or UsageError.
+    """
+    digest = hashlib.sha256()
+    for name in ESSENTIAL:
+        try:
+            with (folder / name).open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise ModelInvalid(f"The model folder {folder} has no readable {name}.") from error
+    return CheckpointEncoder(folder.name, folder, digest.hexdigest()[:12], str(folder), device)
+
+
+def require_torch(name: str) -> None:
+    """Raise ExtraMissing where torch or transformers is not installed."""
+    if find_spec("torch") is None or find_spec("transformers") is None:
+        raise ExtraMissing(
+            f"The model {name!r} needs torch and transformers. Install them with: "
+            "pip install 'imgsearch-engine[torch]'"
+        )
+
+
+def preprocessing_of(facts: dict[str, Any], name: str) -> Preprocessing:
+    """Read the geometry from a ``preprocessor_config.json``. Raises ModelInvalid."""
+    try:
+        size = facts["size"]
+        squashes = isinstance(size, dict) and "height" in size
+        edge = size if isinstance(size, int) else size.get("shortest_edge", size.get("height"))
+        crops = bool(facts.get("do_center_crop", not squashes))
+        if crops:
+            crop = facts.get("crop_size", edge)
+            crop_edge = crop if isinstance(crop, int) else crop["height"]
+            if edge != crop_edge:
+                raise ModelInvalid(
+                    f"{name!r} crops {crop_edge} out of {edge}, which is not supported."
+                )
+        elif squashes and size["height"] != size.get("width"):
+            raise ModelInvalid(f"{name!r} takes pictures that are not square: not supported.")
+        return Preprocessing(
+            size=int(edge),
+            resize=Resize.CROP if crops else Resize.SQUASH,
+            resample=_RESAMPLE[int(facts.get("resample", 3))],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelInvalid(f"The preprocessor_config.json of {name!r} is not usable.") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelInvalid(f"The model's {path.name} cannot be read: {path}.") from error
+    if not isinstance(facts, dict):
+        raise ModelInvalid(f"{path} does not hold an object.")
+    return facts
+
+
+def _to_numpy(features: torch.Tensor | Any) -> npt.NDArray[np.float32]:
+    # transformers 5 wraps the projected vectors in an output object; 4 returned the tensor.
+    tensor = getattr(features, "pooler_output", features)
+    return np.asarray(tensor.float().cpu().numpy(), dtype=np.float32)

@@ -1,0 +1,216 @@
+"""Models from the hub: fetched once, whole, checked, and never a pickle or a program.
+
+All traffic is huggingface_hub's: its cache, its token, HF_ENDPOINT for a mirror, HF_HUB_OFFLINE. A
+download that was cut off goes on where it stopped when it is asked for again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from imgsearch.encoders.checkpoint import ESSENTIAL, WEIGHTS, CheckpointEncoder, require_torch
+from imgsearch.errors import ExtraMissing, ModelInvalid, ModelNotFound
+
+_NEEDED = (*ESSENTIAL, "*token*", "vocab*", "merges.txt")
+# Weights that are programs: loading them could run anything.
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
+_CHUNK = 1 << 20
+
+
+def from_hub(source: str, device: str | None = None) -> CheckpointEncoder:
+    """Load ``owner/name`` or ``owner/name@revision`` from the hub, or from its cache on this disk.
+
+    Its revision is the commit that the hub resolved. Raises ModelNotFound, ModelInvalid,
+    ExtraMissing or UsageError.
+    """
+    name, _, wanted = source.partition("@")
+    # Before hundreds of megabytes are fetched for nothing.
+    require_torch(name)
+    folder = cached(name, wanted) or pull(name, wanted)
+    # The hub's cache names a snapshot's folder after its commit.
+    return CheckpointEncoder(name, folder, folder.name, f"{name}@{folder.name}", device)
+
+
+def cached(name: str, revision: str) -> Path | None:
+    """Return the folder of a pinned revision that is on this disk whole; nobody is asked."""
+    if not revision:
+        return None
+    _require_hub(name)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError, OSError):
+        return None
+    # A download that was cut off leaves the folder with some of the files.
+    return folder if all((folder / needed).is_file() for needed in ESSENTIAL) else None
+
+
+def pull(name: str, revision: str = "") -> Path:
+    """Fetch a model with a progress bar on a terminal, check it, and return its folder.
+
+    Raises ModelNotFound where it cannot be fetched, ModelInvalid where it is damaged or of no use.
+    """
+    _require_hub(name)
+    from huggingface_hub import snapshot_download
+
+    with _explained(name):
+        _refuse_useless(name, revision)
+        folder = Path(
+            snapshot_download(name, revision=revision or None, allow_patterns=list(_NEEDED))
+        )
+    _verify(name, folder)
+    return folder
+
+
+def _require_hub(name: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec("huggingface_hub") is None:
+        raise ExtraMissing(
+            f"The model {name!r} comes from the hub, which needs huggingface_hub. Install it with: "
+            "pip install 'imgsearch-engine[torch]'"
+        )
+
+
+def _refuse_useless(name: str, revision: str) -> None:
+    """Look at the list of files before any of them is fetched. Raises ModelInvalid."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    try:
+        found = HfApi().model_info(name, revision=revision or None).siblings or []
+    except OfflineModeIsEnabled:
+        return  # The cache decides; what is in there was looked at when it came.
+    files = {one.rfilename for one in found}
+    if WEIGHTS in files:
+        return
+    if any(file.endswith(_PICKLES) for file in files):
+        raise ModelInvalid(
+            f"{name!r} has its weights in a form that can run programs when it is loaded (pickle); "
+            f"only {WEIGHTS} is read. Look for a revision or a copy with that file."
+        )
+    raise ModelInvalid(f"{name!r} has no {WEIGHTS}: it is not a model that imgsearch can use.")
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turn what the hub's client raises into one clear message with a way out."""
+    from huggingface_hub import is_offline_mode
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        yield
+    except GatedRepoError as error:
+        raise ModelNotFound(
+            f"The model {name!r} is only for those who have accepted its terms. Accept them on its "
+            "page, then give your token: hf auth login, or HF_TOKEN."
+        ) from error
+    except RevisionNotFoundError as error:
+        raise ModelNotFound(f"The model {name!r} has no such revision.") from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise ModelNotFound(
+            f"There is no model {name!r} on the hub, or it is private. Check the name; for a "
+            "private one give your token: hf auth login, or HF_TOKEN. Or use --model starter."
+        ) from error
+    except OfflineModeIsEnabled as error:
+        raise _forbidden(name) from error
+    except HfHubHTTPError as error:
+        raise ModelNotFound(_refusal(name, error)) from error
+    except (LocalEntryNotFoundError, _transport_error(), OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise ModelNotFound(
+                f"The disk is full: the model {name!r} could not be stored. Free some space, or "
+                "let HF_HOME name a folder on another disk; the download then goes on."
+            ) from error
+        if is_offline_mode():
+            raise _forbidden(name) from error
+        raise ModelNotFound(
+            f"The model {name!r} cannot be fetched: the hub cannot be reached, or the connection "
+            "broke. Ask again to go on, or use --model starter, which needs no network."
+        ) from error
+
+
+def _forbidden(name: str) -> ModelNotFound:
+    return ModelNotFound(
+        f"The model {name!r} is not on this disk, and HF_HUB_OFFLINE forbids to fetch it. "
+        "Unset it, or use --model starter."
+    )
+
+
+def _transport_error() -> type[Exception]:
+    """Return the base of what the client's HTTP library raises: httpx's, once requests'."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    base: type[Exception] = HfHubHTTPError.__bases__[0]
+    return base
+
+
+def _refusal(name: str, error: Exception) -> str:
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", None)
+    if status == 429:
+        wait = response.headers.get("retry-after", "") if response is not None else ""
+        when = f" in {wait} seconds" if wait.isdigit() else " later"
+        return f"The hub takes no more requests from here for now; ask for {name!r} again{when}."
+    if status in (401, 403):
+        return (
+            f"The hub does not let you have {name!r} (status {status}). Give a valid token: "
+            "hf auth login, or HF_TOKEN."
+        )
+    return f"The model {name!r} cannot be fetched: the hub answers with status {status}."
+
+
+def _verify(name: str, folder: Path) -> None:
+    """Compare the files with the hashes under which the hub's cache stores them.
+
+    A file that does not fit is removed, so that the next pull fetches it again. Raises
+    ModelInvalid.
+    """
+    wrong = []
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            continue  # Where there are no links (Windows), the cache does not tell the hashes.
+        blob = path.resolve()
+        if blob.is_file() and not _is_named_by_content(blob):
+            wrong.append(path.name)
+            for damaged in (path, blob):
+                with contextlib.suppress(OSError):
+                    damaged.unlink()
+    if wrong:
+        raise ModelInvalid(
+            f"{', '.join(sorted(wrong))} of the model {name!r} came damaged and was removed. Fetch "
+            "it again."
+        )
+    missing = [file for file in ESSENTIAL if not (folder / file).is_file()]
+    if missing:
+        raise ModelInvalid(f"The model {name!r} is not complete: {', '.join(missing)} missing.")
+
+
+def _is_named_by_content(blob: Path) -> bool:
+    """Tell whether a blob's name is its hash: SHA-256 of large files, git's SHA-1 of small ones."""
+    if len(blob.name) == 64:
+        digest = hashlib.sha256()
+    elif len(blob.name) == 40:
+        # Git's name for a content, not a protection; large files have SHA-256.
+        digest = hashlib.sha1(b"blob %d\0" % blob.stat().st_size, usedforsecurity=False)
+    else:
+        return True
+    with blob.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest() == blob.name

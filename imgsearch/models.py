@@ -1,0 +1,108 @@
+"""What models there are, and getting one onto this disk."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+from imgsearch.data.records import ModelListing, ModelStatus
+from imgsearch.encoders import STARTER, load_encoder
+from imgsearch.encoders.registry import KNOWN_MODELS, KnownModel, known_model
+from imgsearch.errors import UsageError
+from imgsearch.settings import prefer_model
+
+
+def list_models(held: Iterable[ModelStatus]) -> list[ModelListing]:
+    """Return the models with vectors in a library (`held`), the built-in one, and the known ones.
+
+    Where `held` has no active model, the starter is marked: a new library would use it.
+    """
+    held = list(held)
+    listed = [_listing_of(model) for model in held]
+    built_in = load_encoder(STARTER).description
+    if not any((one.name, one.revision) == (built_in.name, built_in.revision) for one in held):
+        active = not any(one.active for one in held)
+        listed.insert(
+            0,
+            ModelListing(
+                built_in.name, built_in.revision, built_in.dimension, 0, active,
+                short_name=STARTER, languages="en",
+            ),
+        )  # fmt: skip
+    names = {(one.name, one.revision) for one in held}
+    listed += [
+        _known_listing(known)
+        for known in KNOWN_MODELS
+        if (known.repository, known.revision) not in names
+    ]
+    return listed
+
+
+def pull_model(name: str) -> Path:
+    """Fetch a model from the hub by short name or hub name, check it, and return its folder.
+
+    New libraries use it from then on. Raises UsageError, ModelNotFound, ModelInvalid or
+    ExtraMissing.
+    """
+    from imgsearch.encoders.hub import pull
+
+    known = known_model(name)
+    source = known.hub_source if known else name
+    if source.count("/") != 1:
+        raise UsageError(
+            f"{name!r} is no model of the hub. `imgsearch models` lists the short names; others "
+            "are called owner/name."
+        )
+    repository, _, revision = source.partition("@")
+    folder = pull(repository, revision)
+    # Not being able to remember that must not spoil what took so long.
+    with contextlib.suppress(OSError):
+        prefer_model(f"{repository}@{folder.name}")
+    return folder
+
+
+def _listing_of(model: ModelStatus) -> ModelListing:
+    known = next(
+        (
+            one
+            for one in KNOWN_MODELS
+            if (one.repository, one.revision) == (model.name, model.revision)
+        ),
+        None,
+    )
+    if known is None:
+        short = STARTER if model.name == STARTER else ""
+        return ModelListing(
+            model.name, model.revision, model.dimension, model.embeddings, model.active,
+            short_name=short,
+        )  # fmt: skip
+    return _known_listing(known, model.embeddings, active=model.active)
+
+
+def _known_listing(known: KnownModel, embeddings: int = 0, *, active: bool = False) -> ModelListing:
+    return ModelListing(
+        name=known.repository,
+        revision=known.revision,
+        dimension=known.dimension,
+        embeddings=embeddings,
+        active=active,
+        short_name=known.name,
+        megabytes=known.megabytes,
+        on_disk=_on_disk(known),
+        languages=known.languages,
+        licence=known.licence,
+        imagenet=known.imagenet,
+        retrieval=known.retrieval,
+        retrieval_on=known.retrieval_on,
+        source=known.source,
+    )
+
+
+def _on_disk(known: KnownModel) -> bool:
+    if find_spec("huggingface_hub") is None:
+        return False
+    from imgsearch.encoders.hub import cached
+
+    return cached(known.repository, known.revision) is not None
