@@ -6,12 +6,16 @@ import contextlib
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imgsearch.data.records import ModelListing, ModelStatus
 from imgsearch.encoders import STARTER, load_encoder
 from imgsearch.encoders.registry import KNOWN_MODELS, KnownModel, known_model
 from imgsearch.errors import UsageError
 from imgsearch.settings import prefer_model
+
+if TYPE_CHECKING:
+    from imgsearch.encoders.export import Export
 
 
 def list_models(held: Iterable[ModelStatus]) -> list[ModelListing]:
@@ -61,6 +65,20 @@ def pull_model(name: str) -> Path:
     with contextlib.suppress(OSError):
         prefer_model(f"{repository}@{folder.name}")
     return folder
+
+
+def export_model(name: str, folder: Path, *, int8: bool = False) -> Export:
+    """Make a model folder (ONNX) of a checkpoint; see `encoders.export`.
+
+    Raises UsageError, ModelNotFound, ModelInvalid, ModelError or ExtraMissing.
+    """
+    from imgsearch.encoders.checkpoint import CheckpointEncoder
+    from imgsearch.encoders.export import export_checkpoint
+
+    encoder = load_encoder(name, "cpu")
+    if not isinstance(encoder, CheckpointEncoder):
+        raise UsageError(f"{name!r} is a model folder of ONNX graphs already.")
+    return export_checkpoint(encoder, folder, int8=int8)
 
 
 def _listing_of(model: ModelStatus) -> ModelListing:

@@ -6,6 +6,8 @@ The models are tiny ones with random weights, built on the spot.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,16 @@ from PIL import Image
 
 from imgsearch import Encoder, Library, UsageError, load_encoder
 from imgsearch.encoders.preprocess import to_pixels
-from imgsearch.errors import ModelInvalid
+from imgsearch.errors import ExtraMissing, ModelInvalid
+from imgsearch.models import export_model
 
+WITHOUT_TORCH = """
+import sys
+from imgsearch import load_encoder
+encoder = load_encoder(sys.argv[1])
+print(encoder.encode_texts(["a cat"]).shape[1])
+assert not {"torch", "transformers", "onnx"} & set(sys.modules)
+"""
 PHOTOS = sorted(EXAMPLES.glob("*.jpg"))[:4]
 TEXTS = ["a cat", "Two RED Shoes", "", "long words " * 90, "一只猫 in the 雪"]
 SMALL = {
@@ -51,6 +61,8 @@ def write_fast_tokenizer(folder: Path, specials: list[str], end: str, **config: 
 def make_clip(folder: Path) -> None:
     import transformers
 
+    folder.mkdir(exist_ok=True)
+
     size = write_fast_tokenizer(
         folder, ["<pad>", "<end>", "<unk>"], "<end>", pad_token="<pad>", eos_token="<end>"
     )
@@ -67,6 +79,8 @@ def make_clip(folder: Path) -> None:
 def make_siglip(folder: Path) -> None:
     import transformers
 
+    folder.mkdir(exist_ok=True)
+
     size = write_fast_tokenizer(
         folder, ["<pad>", "<eos>", "<unk>"], "<eos>", pad_token="<pad>", eos_token="<eos>"
     )
@@ -79,6 +93,8 @@ def make_siglip(folder: Path) -> None:
 
 def make_chinese_clip(folder: Path) -> None:
     import transformers
+
+    folder.mkdir(exist_ok=True)
 
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     pieces = [f"##{c}" for c in CHARACTERS]
@@ -99,6 +115,8 @@ def make_chinese_clip(folder: Path) -> None:
 
 def make_altclip(folder: Path) -> None:
     import transformers
+
+    folder.mkdir(exist_ok=True)
 
     size = write_fast_tokenizer(
         folder, ["<s>", "<pad>", "</s>", "<unk>"], "</s>", pad_token="<pad>", eos_token="</s>"
@@ -195,6 +213,54 @@ def test_a_library_can_be_made_and_asked(checkpoint: Path, tmp_path: Path) -> No
     assert Path(by_picture[0].path).name == PHOTOS[0].name
     assert by_picture[0].score is not None
     assert by_picture[0].score > 0.99
+
+
+def test_an_export_gives_the_same_vectors_without_torch(checkpoint: Path, tmp_path: Path) -> None:
+    original = load_encoder(str(checkpoint))
+
+    made = export_model(str(checkpoint), tmp_path / "exported")
+
+    exported = load_encoder(str(made.folder))
+    pixels = pixels_for(original)
+    images = (original.encode_images(pixels) * exported.encode_images(pixels)).sum(axis=1)
+    texts = (original.encode_texts(TEXTS) * exported.encode_texts(TEXTS)).sum(axis=1)
+    assert min(images.min(), texts.min()) >= 0.9999
+    assert min(made.image_agreement, made.text_agreement) >= 0.9999
+    assert exported.description.preprocessing == original.description.preprocessing
+    # Vectors of the two are stored apart all the same.
+    assert exported.description.revision != original.description.revision
+    alone = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, str(made.folder)], capture_output=True, text=True
+    )
+    assert alone.stdout.strip() == str(exported.description.dimension), alone.stderr
+
+
+def test_bytes_for_weights_are_smaller_and_their_agreement_is_told(tmp_path: Path) -> None:
+    make_clip(tmp_path / "model")
+
+    whole = export_model(str(tmp_path / "model"), tmp_path / "whole")
+    small = export_model(str(tmp_path / "model"), tmp_path / "small", int8=True)
+
+    assert 0.8 < small.image_agreement <= 1.0
+    assert (small.folder / "text.onnx").stat().st_size < (whole.folder / "text.onnx").stat().st_size
+    revisions = {load_encoder(str(one.folder)).description.revision for one in (whole, small)}
+    assert len(revisions) == 2
+
+
+def test_an_export_overwrites_nothing_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_clip(tmp_path / "model")
+    (tmp_path / "there").mkdir()
+
+    with pytest.raises(UsageError, match="there already"):
+        export_model(str(tmp_path / "model"), tmp_path / "there")
+    with pytest.raises(UsageError, match="already"):
+        export_model("starter", tmp_path / "starter")
+    monkeypatch.setattr("imgsearch.encoders.export.find_spec", lambda name: None)
+    with pytest.raises(ExtraMissing, match=r"\[export\]"):
+        export_model(str(tmp_path / "model"), tmp_path / "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "there"]
 
 
 def test_when_memory_runs_out_smaller_passes_are_tried(tmp_path: Path) -> None:

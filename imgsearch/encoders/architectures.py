@@ -90,12 +90,37 @@ class TextReader:
         """Load it from a checkpoint's folder. Raises ModelInvalid."""
         self._fixed = architecture.fixed_length
         self._context = context
-        self._lower = architecture.fixed_length
-        if architecture.fixed_length:
-            self._fast = _tokenizer_file(folder, context, name)
-            self._slow: Any = None
-        else:
-            self._slow = _from_transformers(folder, name)
+        self._fast: Any = _tokenizer_file(folder, context, name) if self._fixed else None
+        self._slow: Any = None if self._fixed else _from_transformers(folder, name)
+
+    def read_whole(self, texts: Sequence[str]) -> Tokens:
+        """Return the tokens of the texts, padded to the whole context."""
+        if self._fixed:
+            return self.read(texts)
+        found = self._slow(
+            list(texts), padding="max_length", truncation=True, max_length=self._context
+        )
+        return Tokens(found["input_ids"], found["attention_mask"])
+
+    def save(self, path: Path) -> None:
+        """Write a ``tokenizer.json`` that gives the same tokens."""
+        tokenizer = self._fast
+        if not self._fixed:
+            tokenizer = self._slow.backend_tokenizer
+            # Some towers count positions by what is padding, so it must be the very token.
+            tokenizer.enable_padding(
+                pad_id=self._slow.pad_token_id or 0, pad_token=self._slow.pad_token or "[PAD]"
+            )
+        tokenizer.save(str(path))
+        if self._fixed:
+            # What `read` does to the text beforehand becomes the first step of the tokenizer.
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            steps = [{"type": "Lowercase"}, facts["normalizer"]]
+            facts["normalizer"] = {
+                "type": "Sequence",
+                "normalizers": [step for step in steps if step is not None],
+            }
+            path.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
 
     def read(self, texts: Sequence[str]) -> Tokens:
         """Return the tokens of the texts."""

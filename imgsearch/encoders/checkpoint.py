@@ -68,7 +68,7 @@ class CheckpointEncoder:
             raise ModelInvalid(f"The checkpoint {name!r} cannot be loaded: {error}") from error
         config = self._model.config
         context = architecture.context or int(config.text_config.max_position_embeddings)
-        self._reader = TextReader(folder, architecture, context, name)
+        self.text_reader = TextReader(folder, architecture, context, name)
         self._with_mask = not architecture.fixed_length
         self._mean, self._std = (
             torch.tensor(facts.get(key) or default, device=self._device).view(1, 3, 1, 1)
@@ -110,12 +110,44 @@ class CheckpointEncoder:
 
         if not texts:
             return np.empty((0, self._description.dimension), dtype=np.float32)
-        tokens = self._reader.read(texts)
+        tokens = self.text_reader.read(texts)
         inputs = {"input_ids": torch.tensor(tokens.ids, device=self._device)}
         if self._with_mask:
             inputs["attention_mask"] = torch.tensor(tokens.mask, device=self._device)
         with torch.inference_mode():
-            return unit_rows(_to_numpy(self._model.get_text_features(**inputs)))
+            return unit_rows(_to_numpy(_vectors(self._model.get_text_features(**inputs))))
+
+    def towers(self) -> dict[str, torch.nn.Module]:
+        """Return both towers as modules, "image" and "text", from pixels or tokens to vectors."""
+        import torch
+
+        encoder = self
+
+        class ImageTower(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.model = encoder._model
+
+            def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+                return encoder._features(pixels)
+
+        class TextTower(ImageTower):
+            def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+                inputs = {"input_ids": ids}
+                if encoder._with_mask:
+                    inputs["attention_mask"] = mask
+                return _vectors(self.model.get_text_features(**inputs))
+
+        # The exporter puts a module back into the mode it had, and the model inside with it.
+        return {"image": ImageTower().eval(), "text": TextTower().eval()}
+
+    def _features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Run the image tower on uint8 pixels [n, s, s, 3]: rows [n, d], not normalised."""
+        import torch
+
+        scaled = pixels.permute(0, 3, 1, 2).to(torch.float32) / 255.0
+        ready = ((scaled - self._mean) / self._std).to(self._dtype)
+        return _vectors(self._model.get_image_features(pixel_values=ready))
 
     def _image_rows(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Run the image tower once: rows float32 [n, d], not normalised."""
@@ -123,10 +155,8 @@ class CheckpointEncoder:
 
         # The pixels travel as bytes, a quarter of the floats that they become on the device.
         part = torch.from_numpy(pixels.copy()).to(self._device, non_blocking=True)
-        scaled = part.permute(0, 3, 1, 2).to(torch.float32) / 255.0
-        ready = ((scaled - self._mean) / self._std).to(self._dtype)
         with torch.inference_mode():
-            return _to_numpy(self._model.get_image_features(pixel_values=ready))
+            return _to_numpy(self._features(part))
 
     def _memory_errors(self) -> type[Exception]:
         import torch
@@ -206,7 +236,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     return facts
 
 
-def _to_numpy(features: torch.Tensor | Any) -> npt.NDArray[np.float32]:
+def _vectors(features: Any) -> torch.Tensor:
     # transformers 5 wraps the projected vectors in an output object; 4 returned the tensor.
-    tensor = getattr(features, "pooler_output", features)
+    tensor: torch.Tensor = getattr(features, "pooler_output", features)
+    return tensor
+
+
+def _to_numpy(tensor: torch.Tensor) -> npt.NDArray[np.float32]:
     return np.asarray(tensor.float().cpu().numpy(), dtype=np.float32)

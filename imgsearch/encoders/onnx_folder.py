@@ -48,6 +48,8 @@ class OnnxFolderEncoder:
             raise ModelInvalid(f"{folder} is not a model folder: {', '.join(missing)} missing.")
         self._folder = folder
         self._description = read_description(folder / "model.json", source or str(folder))
+        # Graphs that were traced at one length of text take no other.
+        self._padded = _reads_whole_contexts(folder / "model.json")
 
     @property
     def description(self) -> ModelDescription:
@@ -70,15 +72,14 @@ class OnnxFolderEncoder:
         if not texts:
             return np.empty((0, self._description.dimension), dtype=np.float32)
         encodings = self._tokenizer.encode_batch(list(texts))
-        rows = self._text_session.run(
-            ["embedding"],
-            {
-                "input_ids": np.array([one.ids for one in encodings], dtype=np.int64),
-                "attention_mask": np.array(
-                    [one.attention_mask for one in encodings], dtype=np.int64
-                ),
-            },
-        )[0]
+        inputs = {
+            "input_ids": np.array([one.ids for one in encodings], dtype=np.int64),
+            "attention_mask": np.array([one.attention_mask for one in encodings], dtype=np.int64),
+        }
+        # A text tower that was trained without a mask has no input for it.
+        taken = {one.name for one in self._text_session.get_inputs()}
+        given = {name: value for name, value in inputs.items() if name in taken}
+        rows = self._text_session.run(["embedding"], given)[0]
         return self._checked(np.asarray(rows))
 
     def _run_image_tower(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -119,8 +120,16 @@ class OnnxFolderEncoder:
             raise ModelInvalid(
                 f"{self._folder / 'tokenizer.json'} cannot be read: {error}"
             ) from error
-        tokenizer.enable_truncation(self._description.context_length)
-        tokenizer.enable_padding()
+        context = self._description.context_length
+        tokenizer.enable_truncation(context)
+        # The padding token is the tokenizer's own affair; without one, the first token is as good.
+        padding = tokenizer.padding or {}
+        tokenizer.enable_padding(
+            length=context if self._padded else None,
+            direction="right",
+            pad_id=padding.get("pad_id", 0),
+            pad_token=padding.get("pad_token", "[PAD]"),
+        )
         return tokenizer
 
     def _session(self, name: str, threads: int, *, optimize: bool) -> InferenceSession:
@@ -181,6 +190,10 @@ def read_description(path: Path, source: str) -> ModelDescription:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelInvalid(f"{path} is not a valid model description: {error!r}.") from error
+
+
+def _reads_whole_contexts(path: Path) -> bool:
+    return bool(json.loads(path.read_text(encoding="utf-8"))["text"].get("padded", False))
 
 
 def _between(lowest: int, value: object, highest: int) -> int:

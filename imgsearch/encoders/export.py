@@ -1,0 +1,160 @@
+"""A checkpoint as a model folder of ONNX graphs, which needs neither torch nor transformers to run.
+
+The graphs take what `onnx_folder` gives them: uint8 pixels, token ids and mask; normalisation is
+inside. They are compared with the checkpoint before they are called done.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import warnings
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgsearch.encoders.checkpoint import CheckpointEncoder
+from imgsearch.encoders.onnx_folder import FORMAT, OnnxFolderEncoder
+from imgsearch.errors import ExtraMissing, ModelError, UsageError
+
+_OPSET = 17
+# Enough to see a wrong graph; the pictures are soft random fields, like photos out of focus.
+_TEXTS = (
+    "a photo of a cat", "two red shoes on a wooden floor", "sunset", "minimalist home office",
+    "a child runs along the beach with a kite while a dog barks at the waves", "snow",
+    "handwritten notes on a whiteboard", "一只猫",
+)  # fmt: skip
+_PICTURES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A finished model folder. The agreements are the lowest cosines to the model's own vectors."""
+
+    folder: Path
+    megabytes: float
+    image_agreement: float
+    text_agreement: float
+
+
+def export_checkpoint(encoder: CheckpointEncoder, folder: Path, *, int8: bool = False) -> Export:
+    """Write the model folder `folder`, which must not exist.
+
+    With `int8` the weights of matrix products are stored in a byte each: a quarter of the size,
+    and vectors that differ a little. Raises UsageError, ExtraMissing or ModelError.
+    """
+    if folder.exists():
+        raise UsageError(f"{folder} is there already. Name a folder that is not.")
+    if find_spec("onnx") is None:
+        raise ExtraMissing(
+            "Exporting needs onnx. Install it with: pip install 'imgsearch-engine[export]'"
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the target, so that a finished folder appears at once, or none.
+    draft = Path(tempfile.mkdtemp(prefix=".imgsearch-export-", dir=folder.parent))
+    try:
+        _write_graphs(encoder, draft, int8=int8)
+        encoder.text_reader.save(draft / "tokenizer.json")
+        _write_description(encoder, draft, int8=int8)
+        images, texts = _agreement(encoder, OnnxFolderEncoder(draft))
+        if not int8 and min(images, texts) < 0.9999:
+            raise ModelError(
+                f"The exported graphs differ from the model (cosine {min(images, texts):.4f}); "
+                "nothing was kept."
+            )
+        size = sum(path.stat().st_size for path in draft.iterdir())
+        draft.rename(folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return Export(folder, size / 1e6, images, texts)
+
+
+def _write_graphs(encoder: CheckpointEncoder, folder: Path, *, int8: bool) -> None:
+    import torch
+
+    edge = encoder.description.preprocessing.size
+    tokens = encoder.text_reader.read_whole(["a photo", "two photos of something else"])
+    inputs = {
+        "image": (torch.zeros((2, edge, edge, 3), dtype=torch.uint8),),
+        "text": (torch.tensor(tokens.ids), torch.tensor(tokens.mask)),
+    }
+    names = {"image": ["pixels"], "text": ["input_ids", "attention_mask"]}
+    for tower, module in encoder.towers().items():
+        with warnings.catch_warnings(), torch.inference_mode():
+            # The tracer warns about every size that it takes for constant: they are.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module,
+                inputs[tower],
+                str(folder / f"{tower}.raw.onnx"),
+                input_names=names[tower],
+                output_names=["embedding"],
+                dynamic_axes={name: {0: "n"} for name in (*names[tower], "embedding")},
+                opset_version=_OPSET,
+                dynamo=False,
+            )
+        _finish_graph(folder, tower, int8=int8)
+
+
+def _finish_graph(folder: Path, tower: str, *, int8: bool) -> None:
+    """Quantize where it is wanted, and store the graph optimized: once, and not at every query."""
+    import onnxruntime
+
+    raw = folder / f"{tower}.raw.onnx"
+    if int8:
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        smaller = folder / f"{tower}.int8.onnx"
+        quantize_dynamic(raw, smaller, weight_type=QuantType.QInt8)
+        raw.unlink()
+        raw = smaller
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # Beyond this level the graph would fit the machine at hand only.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(folder / f"{tower}.onnx")
+    onnxruntime.InferenceSession(str(raw), options, providers=["CPUExecutionProvider"])
+    raw.unlink()
+
+
+def _write_description(encoder: CheckpointEncoder, folder: Path, *, int8: bool) -> None:
+    known = encoder.description
+    geometry = known.preprocessing
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "name": known.name,
+        # Its vectors are not quite the checkpoint's, so they must not be mixed with them.
+        "revision": known.revision + ("+int8" if int8 else "+onnx"),
+        "dimension": known.dimension,
+        "image": {
+            "size": geometry.size,
+            "resize": geometry.resize.value,
+            "resample": geometry.resample,
+        },
+        "text": {"context_length": known.context_length, "padded": True},
+        "license": known.licence,
+    }
+    (folder / "model.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def _agreement(encoder: CheckpointEncoder, exported: OnnxFolderEncoder) -> tuple[float, float]:
+    """Return the lowest cosines between both models' vectors: of pictures, of texts."""
+    pixels = _soft_pictures(encoder.description.preprocessing.size)
+    images = (encoder.encode_images(pixels) * exported.encode_images(pixels)).sum(axis=1)
+    texts = (encoder.encode_texts(_TEXTS) * exported.encode_texts(_TEXTS)).sum(axis=1)
+    return float(images.min()), float(texts.min())
+
+
+def _soft_pictures(edge: int) -> npt.NDArray[np.uint8]:
+    """Return random colour fields, uint8 [n, edge, edge, 3]."""
+    from PIL import Image
+
+    coarse = np.random.default_rng(0).integers(0, 256, (_PICTURES, 6, 6, 3), dtype=np.uint8)
+    fields = [Image.fromarray(one).resize((edge, edge), Image.Resampling.BICUBIC) for one in coarse]
+    return np.stack([np.asarray(field) for field in fields])
