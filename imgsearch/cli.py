@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from types import FrameType
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -21,6 +21,9 @@ import imgsearch
 from imgsearch import terminal
 from imgsearch.data.paths import printable
 from imgsearch.errors import ImgsearchError
+
+if TYPE_CHECKING:
+    from imgsearch.indexer.report import IndexReport
 
 
 def _examples(*lines: str) -> str:
@@ -111,20 +114,32 @@ def index(
     Run it again whenever you like: new, changed, moved and deleted files are noticed, and unchanged
     ones are not opened. Ctrl-C finishes the batch in hand; the next run goes on from there.
     """
-    interruption = _Interruption()
-    with (
-        imgsearch.Library.open(library, model=model, device=device) as opened,
-        interruption.watched(),
-        terminal.progress_display() as show,
-    ):
-        report = opened.index(
-            paths,
-            excludes=exclude or (),
-            retry_failed=retry_failed,
-            dry_run=dry_run,
-            progress=None if as_json else show,
-            should_stop=interruption.is_set,
-        )
+    stronger = None
+    if model is None and not as_json and not dry_run:
+        stronger = _offered_model(library)
+
+    def run(under: str | None) -> IndexReport:
+        interruption = _Interruption()
+        with (
+            imgsearch.Library.open(library, model=under, device=device) as opened,
+            interruption.watched(),
+            terminal.progress_display() as show,
+        ):
+            return opened.index(
+                paths,
+                excludes=exclude or (),
+                retry_failed=retry_failed,
+                dry_run=dry_run,
+                progress=None if as_json else show,
+                should_stop=interruption.is_set,
+            )
+
+    report = run(model)
+    if stronger is not None and not report.interrupted:
+        terminal.print_report(report)
+        terminal.print_note(f"This library can be searched now. Fetching {stronger} ...")
+        pull(stronger)
+        report = run(stronger)
     if as_json:
         _print_json(asdict(report) | {"photos_per_second": report.photos_per_second})
     else:
@@ -132,6 +147,25 @@ def index(
     if report.interrupted:
         terminal.print_note("Stopped; what is in stays in. To go on, run the same command again.")
         raise typer.Exit(1)
+
+
+def _offered_model(library: str | None) -> str | None:
+    """Ask, once, whether to fetch a stronger model for a new library; return its name or None."""
+    from imgsearch.offer import model_to_offer, remember_the_answer
+
+    with imgsearch.Library.open(library) as opened:
+        model = model_to_offer(opened.path)
+    if model is None:
+        return None
+    answer = typer.confirm(
+        f"The built-in model is small. {model.name!r} ({model.repository}) finds more, takes "
+        f"{model.megabytes} MB to fetch, and several times as long to index. Fetch it, and search "
+        "with the built-in one until it is ready?",
+        default=False,
+        err=True,
+    )
+    remember_the_answer(answer)
+    return model.name if answer else None
 
 
 @app.command(

@@ -39,10 +39,15 @@ def prefer_model(source: str) -> None:
     place.write_text(source + "\n", encoding="utf-8")
 
 
-def _preference_file() -> Path:
+def configuration_folder() -> Path:
+    """Return the folder of what a user has decided once, outside any library."""
     from platformdirs import user_config_path
 
-    return user_config_path("imgsearch", appauthor=False) / "model"
+    return user_config_path("imgsearch", appauthor=False)
+
+
+def _preference_file() -> Path:
+    return configuration_folder() / "model"
 
 
 def available_cores() -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from urllib.parse import quote
 
 from imgsearch.data.paths import printable
+from imgsearch.wording import human_bytes
 
 if TYPE_CHECKING:
     from imgsearch.data.records import FailedFile, LibraryStatus, ModelListing
@@ -198,16 +199,6 @@ def print_failures(failures: Sequence[FailedFile]) -> None:
         print(f"{printable(failure.path)}: {printable(failure.reason)}")
     if not failures:
         print("No file has failed.")
-
-
-def human_bytes(count: int) -> str:
-    """Return a size in bytes as people read it: 1.2 MB."""
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
 
 
 def _is_terminal(stream: TextIO) -> bool:

@@ -34,7 +34,9 @@ class Behaviour:
 
 
 @contextmanager
-def serve(repository: str, folder: Path, behaviour: Behaviour | None = None) -> Iterator[str]:
+def serve(
+    repository: str, folder: Path, behaviour: Behaviour | None = None, commit: str = COMMIT
+) -> Iterator[str]:
     """Serve the files of `folder` as the hub's `repository`; yield the address for HF_ENDPOINT."""
     does = behaviour or Behaviour()
 
@@ -63,7 +65,7 @@ def serve(repository: str, folder: Path, behaviour: Behaviour | None = None) -> 
             content = (folder / name).read_bytes()
             about = {
                 "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
-                "X-Repo-Commit": COMMIT,
+                "X-Repo-Commit": commit,
                 "Accept-Ranges": "bytes",
             }
             if with_body:
@@ -79,7 +81,7 @@ def serve(repository: str, folder: Path, behaviour: Behaviour | None = None) -> 
                     for one in files
                 ]
             siblings = [{"rfilename": one.name} for one in files]
-            return {"id": repository, "sha": COMMIT, "siblings": siblings}
+            return {"id": repository, "sha": commit, "siblings": siblings}
 
         def send_file(self, name: str, content: bytes, about: dict[str, str]) -> None:
             wanted = self.headers.get("Range")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -13,6 +14,8 @@ import hub
 import pytest
 from conftest import EXAMPLES
 from test_checkpoints import make_clip
+
+from imgsearch.offer import OFFERED
 
 NAME = "owner/tiny"
 # Nothing listens on port 9 of this machine: the connection is refused at once.
@@ -194,3 +197,68 @@ def test_names_that_are_none_are_wrong_usage(tmp_path: Path) -> None:
 
         assert answer.returncode == 2
         assert "imgsearch models" in answer.stderr
+
+
+def at_a_terminal(tmp_path: Path, endpoint: str, answer: bytes, *arguments: str) -> tuple[int, str]:
+    """Run `imgsearch` at a terminal, type `answer`, and return the exit code and what it showed."""
+    import pty
+
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(tmp_path / "hub"),
+        "HF_HUB_DISABLE_XET": "1",
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+    }
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "imgsearch", *arguments],
+        stdin=child, stdout=child, stderr=child, env=environment,
+    )  # fmt: skip
+    os.close(child)
+    os.write(parent, answer)
+    shown = b""
+    with contextlib.suppress(OSError):  # The end of a terminal's output is an error on Linux.
+        while part := os.read(parent, 65_536):
+            shown += part
+    os.close(parent)
+    return process.wait(60), shown.decode()
+
+
+def test_the_stronger_model_is_offered_once_and_no_is_no(tmp_path: Path) -> None:
+    first = at_a_terminal(
+        tmp_path, NOWHERE, b"n\n", "index", str(EXAMPLES), "--library", str(tmp_path / "one")
+    )
+    second = at_a_terminal(
+        tmp_path, NOWHERE, b"", "index", str(EXAMPLES), "--library", str(tmp_path / "two")
+    )
+
+    assert first[0] == second[0] == 0
+    assert "605 MB to fetch" in first[1]
+    assert "to fetch" not in second[1]
+    assert "Added 12" in second[1]
+
+
+def test_whoever_says_yes_searches_at_once_and_better_later(tmp_path: Path, model: Path) -> None:
+    library = str(tmp_path / "library")
+    with hub.serve(OFFERED.repository, model, commit=OFFERED.revision) as endpoint:
+        code, shown = at_a_terminal(
+            tmp_path, endpoint, b"y\n", "index", str(EXAMPLES), "--library", library
+        )
+    status = run(tmp_path, NOWHERE, "status", "--library", library)
+
+    assert code == 0, shown
+    assert shown.index("Model: starter.") < shown.index(f"Model: {OFFERED.repository}.")
+    assert "12 vectors of dimension 512\n" in status.stdout
+    assert "12 vectors of dimension 24, active" in status.stdout
+
+
+def test_nobody_is_asked_in_a_pipe_or_with_a_model(tmp_path: Path) -> None:
+    piped = run(tmp_path, NOWHERE, "index", str(EXAMPLES), "--library", str(tmp_path / "one"))
+    code, shown = at_a_terminal(
+        tmp_path, NOWHERE, b"", "index", str(EXAMPLES), "--model", "starter", "--library",
+        str(tmp_path / "two"),
+    )  # fmt: skip
+
+    assert (piped.returncode, code) == (0, 0)
+    assert "to fetch" not in piped.stderr + piped.stdout + shown

@@ -7,6 +7,7 @@ inside. They are compared with the checkpoint before they are called done.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 import warnings
@@ -111,7 +112,12 @@ def _finish_graph(folder: Path, tower: str, *, int8: bool) -> None:
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         smaller = folder / f"{tower}.int8.onnx"
-        quantize_dynamic(raw, smaller, weight_type=QuantType.QInt8)
+        # It advises to do first what is done below.
+        logging.disable(logging.WARNING)
+        try:
+            quantize_dynamic(raw, smaller, weight_type=QuantType.QInt8)
+        finally:
+            logging.disable(logging.NOTSET)
         raw.unlink()
         raw = smaller
     options = onnxruntime.SessionOptions()

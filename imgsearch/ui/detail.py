@@ -13,7 +13,7 @@ import streamlit as st
 from imgsearch import SearchHit
 from imgsearch.ui.components import download_link
 from imgsearch.ui.shared import Shared
-from imgsearch.ui.words import human_bytes
+from imgsearch.wording import human_bytes
 
 # The map shows about 60 degrees from left to right.
 _MAP_ZOOM = 6

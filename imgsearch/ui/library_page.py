@@ -9,7 +9,8 @@ import streamlit as st
 from imgsearch import ImgsearchError, LibraryNotFound, LibraryStatus
 from imgsearch.ui.folders import show_folder_chooser, show_job
 from imgsearch.ui.shared import Shared, get_shared
-from imgsearch.ui.words import counted, human_bytes, plain
+from imgsearch.ui.words import counted, plain
+from imgsearch.wording import human_bytes
 
 _FAILURES_SHOWN = 200
 

@@ -12,16 +12,6 @@ def plain(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", text)
 
 
-def human_bytes(count: int) -> str:
-    """Return a size in bytes as people read it: 1.2 MB."""
-    size = float(count)
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
-
-
 def human_seconds(seconds: float) -> str:
     """Return a duration as people say it: "40 seconds", "3 minutes", "2.5 hours"."""
     if seconds < 90:
