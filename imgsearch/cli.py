@@ -5,7 +5,6 @@ Nothing heavy is imported here: a cold query must not pay for what only other co
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -13,12 +12,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 import imgsearch
 from imgsearch import terminal
+from imgsearch.cli_models import models_app, pull
+from imgsearch.cli_options import (
+    DeviceOption,
+    JsonOption,
+    LibraryOption,
+    ModelOption,
+    examples,
+    print_json,
+)
 from imgsearch.data.paths import printable
 from imgsearch.errors import ImgsearchError
 
@@ -26,41 +34,17 @@ if TYPE_CHECKING:
     from imgsearch.indexer.report import IndexReport
 
 
-def _examples(*lines: str) -> str:
-    """Return an epilog; the backspace is Click's mark for lines that must not be rewrapped."""
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
 # Typer's rich error boxes would make three lines of every mistyped option.
 app = typer.Typer(
     name="imgsearch",
     help="Search your own photos with a sentence. Everything stays on this machine.",
-    epilog=_examples("imgsearch index ./photos", "imgsearch query 'a cup of coffee'"),
+    epilog=examples("imgsearch index ./photos", "imgsearch query 'a cup of coffee'"),
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-LibraryOption = Annotated[
-    Optional[str],  # noqa: UP045 - Typer reads the annotation at run time
-    typer.Option("--library", metavar="DIR", help="Library folder [default: $IMGSEARCH_LIBRARY]."),
-]
-ModelOption = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(
-        "--model",
-        metavar="MODEL",
-        help="A name that `imgsearch models` lists, a model folder, or a hub name (owner/name).",
-    ),
-]
-DeviceOption = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(
-        "--device", metavar="DEVICE", help="Where torch models compute: cpu, cuda, cuda:1, mps."
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+app.add_typer(models_app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -82,7 +66,7 @@ def options(
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "imgsearch index ./photos",
         "imgsearch index ~/Pictures /mnt/disk/photos --exclude 'raw*'",
         "imgsearch index ~/Pictures --dry-run",
@@ -141,7 +125,7 @@ def index(
         pull(stronger)
         report = run(stronger)
     if as_json:
-        _print_json(asdict(report) | {"photos_per_second": report.photos_per_second})
+        print_json(asdict(report) | {"photos_per_second": report.photos_per_second})
     else:
         terminal.print_report(report)
     if report.interrupted:
@@ -169,7 +153,7 @@ def _offered_model(library: str | None) -> str | None:
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "imgsearch query 'a red car in the snow'",
         "imgsearch query sunset -n 3",
         "imgsearch query --like photo.jpg",
@@ -207,14 +191,14 @@ def query(
     if results.note:
         terminal.print_note(results.note)
     if as_json:
-        _print_json(asdict(results))
+        print_json(asdict(results))
     elif paths or null:
         terminal.write_paths([hit.path for hit in results], b"\0" if null else b"\n")
     else:
         terminal.print_results(results)
 
 
-@app.command(epilog=_examples("imgsearch status", "imgsearch status --failed"))
+@app.command(epilog=examples("imgsearch status", "imgsearch status --failed"))
 def status(
     failed: Annotated[
         bool, typer.Option("--failed", help="List the files that could not be read, and why.")
@@ -227,18 +211,18 @@ def status(
         if failed:
             failures = opened.failures()
             if as_json:
-                _print_json([asdict(failure) for failure in failures])
+                print_json([asdict(failure) for failure in failures])
             else:
                 terminal.print_failures(failures)
             return
         facts = opened.status()
     if as_json:
-        _print_json(asdict(facts))
+        print_json(asdict(facts))
     else:
         terminal.print_status(facts)
 
 
-@app.command(epilog=_examples("imgsearch ui", "imgsearch ui --port 8000 --no-browser"))
+@app.command(epilog=examples("imgsearch ui", "imgsearch ui --port 8000 --no-browser"))
 def ui(
     port: Annotated[
         Optional[int],  # noqa: UP045
@@ -281,7 +265,7 @@ def ui(
     )
 
 
-@app.command(epilog=_examples("imgsearch remove ./photos"))
+@app.command(epilog=examples("imgsearch remove ./photos"))
 def remove(
     root: Annotated[str, typer.Argument(metavar="ROOT", help="A folder that was indexed.")],
     library: LibraryOption = None,
@@ -290,108 +274,6 @@ def remove(
     with imgsearch.Library.open(library) as opened:
         count = opened.remove(root)
     print(f"Forgot {printable(root)} ({count} files). The photos were not touched.")
-
-
-models_app = typer.Typer(
-    name="models",
-    help="List the models; fetch, switch and remove them.",
-    epilog=_examples(
-        "imgsearch models", "imgsearch models pull clip", "imgsearch models use starter"
-    ),
-    invoke_without_command=True,
-    rich_markup_mode=None,
-)
-app.add_typer(models_app)
-
-
-@models_app.callback()
-def models(
-    context: typer.Context, as_json: JsonOption = False, library: LibraryOption = None
-) -> None:
-    """List the models; fetch, switch and remove them."""
-    if context.invoked_subcommand is not None:
-        return
-    with imgsearch.Library.open(library) as opened:
-        found = opened.models()
-    if as_json:
-        _print_json([asdict(one) for one in found])
-    else:
-        terminal.print_models(found)
-
-
-@models_app.command(
-    epilog=_examples(
-        "imgsearch models pull clip", "imgsearch models pull openai/clip-vit-base-patch16"
-    )
-)
-def pull(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A short name, or owner/name.")],
-) -> None:
-    """Fetch a model from the hub. If it is cut off, run it again: it goes on where it stopped.
-
-    Libraries made from now on use it; in one that is there already, index with --model NAME.
-    """
-    from imgsearch.models import pull_model
-
-    folder = pull_model(name)
-    print(f"{printable(name)} is on this disk: {printable(str(folder))}")
-    print(f"Use it with: imgsearch index FOLDER --model {printable(name)}")
-
-
-@models_app.command(epilog=_examples("imgsearch models use starter"))
-def use(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A model with vectors here.")],
-    library: LibraryOption = None,
-) -> None:
-    """Let queries use another model of the library. Nothing is lost: its vectors are there."""
-    with imgsearch.Library.open(library) as opened:
-        opened.use_model(name)
-    print(f"Queries use {printable(name)} now.")
-
-
-@models_app.command(epilog=_examples("imgsearch models prune"))
-def prune(library: LibraryOption = None) -> None:
-    """Delete the vectors of all models but the active one, to free space."""
-    with imgsearch.Library.open(library) as opened:
-        removed = opened.prune_models()
-    for name, count in removed.items():
-        print(f"Deleted {count} vectors of {printable(name)}.")
-    if not removed:
-        print("There are no vectors of other models.")
-
-
-@models_app.command(
-    epilog=_examples(
-        "imgsearch models export clip --to ./clip-onnx",
-        "imgsearch index ~/Pictures --model ./clip-onnx",
-    )
-)
-def export(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A model as --model takes it.")],
-    to: Annotated[str, typer.Option("--to", metavar="FOLDER", help="A folder not there yet.")],
-    int8: Annotated[
-        bool, typer.Option("--int8", help="A quarter of the size, vectors a little different.")
-    ] = False,
-) -> None:
-    """Make a model folder that runs without torch, on any processor.
-
-    Its agreement with the model is measured on generated pictures and a few sentences, and shown.
-    """
-    from pathlib import Path
-
-    from imgsearch.models import export_model
-
-    made = export_model(name, Path(to).expanduser().absolute(), int8=int8)
-    print(f"{printable(str(made.folder))}: {made.megabytes:.0f} MB.")
-    print(
-        f"Agreement with the model (lowest cosine): pictures {made.image_agreement:.4f}, texts "
-        f"{made.text_agreement:.4f}."
-    )
-
-
-def _print_json(value: Any) -> None:
-    # ASCII output survives every terminal encoding; file names that are not UTF-8 stay distinct.
-    print(json.dumps(value, indent=2))
 
 
 class _Interruption:
