@@ -3,7 +3,8 @@
 Pillow takes 2.5 ms for a 500 x 375 picture, more than all the rest of its decoding; cykooz_resizer
 computes the same convolution in 0.6 ms. Few values differ by more than one level (0.01 % in bicubic
 scaling to 256 pixels), and embeddings stay as they are (cosine 0.9998 and more over the example
-photos); tests keep watch.
+photos); tests keep watch. Enlarging stays with Pillow: there up to 17 levels lie between the two,
+and 0.4 points of recall on Flickr8k's photos of 224 pixels.
 """
 
 from __future__ import annotations
@@ -30,8 +31,12 @@ def resize_rgb(
     `resample` is the name of a Pillow filter in lower case. With `exact` the result is Pillow's to
     the last bit.
     """
-    small_enough = image.width * image.height <= _SIMD_MAX_PIXELS
-    if exact or not small_enough or resample not in _SIMD_FILTERS or not _has_simd():
+    fitting = (
+        width <= image.width
+        and height <= image.height
+        and image.width * image.height <= _SIMD_MAX_PIXELS
+    )
+    if exact or not fitting or resample not in _SIMD_FILTERS or not _has_simd():
         scaled = image.resize((width, height), Image.Resampling[resample.upper()])
         return np.asarray(scaled, dtype=np.uint8)
     return _resize_simd(image, width, height, _SIMD_FILTERS[resample])
