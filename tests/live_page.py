@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,6 +46,10 @@ def running_browser() -> Iterator[Browser]:
         browser.close()
 
 
+_ADDRESS = re.compile(r"Search your photos at (http://\S+)")
+_SECONDS_TO_START = 60
+
+
 @dataclass
 class Server:
     """A running ``imgsearch ui``."""
@@ -61,7 +66,7 @@ class Server:
     def complaints(self) -> str:
         """Return what the server wrote besides its address."""
         lines = self.log.read_text().splitlines()
-        return "\n".join(line for line in lines if "Search your photos at" not in line)
+        return "\n".join(line for line in lines if _ADDRESS.search(line) is None)
 
 
 @contextmanager
@@ -70,22 +75,30 @@ def serving(library: Path, log: Path) -> Iterator[Server]:
     with log.open("w") as sink:
         process = subprocess.Popen(
             [sys.executable, "-m", "imgsearch", "ui", "--no-browser", "--library", str(library)],
-            stdout=subprocess.PIPE,
-            stderr=sink,
+            # Streamlit prints what a script raises to stdout.
+            stdout=sink,
+            stderr=subprocess.STDOUT,
             text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
-        assert process.stdout is not None
-        address = re.search(r"http://\S+", process.stdout.readline())
-        assert address is not None, log.read_text()
         try:
-            yield Server(address.group(), process, log)
+            yield Server(_address(process, log), process, log)
         finally:
             process.send_signal(signal.SIGINT)
             try:
                 assert process.wait(20) == 0
             finally:
                 process.kill()
-                process.stdout.close()
+
+
+def _address(process: subprocess.Popen[str], log: Path) -> str:
+    """Wait until the server has told its address."""
+    end = time.monotonic() + _SECONDS_TO_START
+    while (address := _ADDRESS.search(log.read_text())) is None:
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.05)
+    return address[1]
 
 
 @dataclass

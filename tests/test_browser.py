@@ -239,6 +239,36 @@ def test_selected_photos_are_exported(visitor: Visitor, photos: Path) -> None:
     expect(visitor.page.locator(".tile.chosen")).to_have_count(0)
 
 
+def test_a_quick_selection_loses_nothing(visitor: Visitor) -> None:
+    visitor.search("a cat")
+    boxes = visitor.page.locator(".tile .pick input")
+
+    for number in range(10):
+        boxes.nth(number).evaluate("box => box.click()")
+        visitor.page.wait_for_timeout(70)
+
+    count = visitor.page.get_by_text("10 selected")
+    expect(count).to_be_visible()
+    expect(visitor.page.locator(".tile.chosen")).to_have_count(10)
+    # The bar is dark in both schemes.
+    assert count.evaluate("text => getComputedStyle(text).color") == "rgb(255, 255, 255)"
+    visitor.page.get_by_role("button", name="Clear", exact=True).click()
+    expect(visitor.page.locator(".tile.chosen")).to_have_count(0)
+
+
+def test_what_is_dropped_and_is_no_picture_is_refused(visitor: Visitor) -> None:
+    visitor.page.evaluate(
+        """() => {
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File(["text"], "photo.heic"));
+            const dropped = { bubbles: true, cancelable: true, dataTransfer };
+            document.body.dispatchEvent(new DragEvent("drop", dropped));
+        }"""
+    )
+
+    expect(visitor.page.get_by_text("This picture cannot be used.")).to_be_visible()
+
+
 def test_file_names_are_text_and_never_markup(visitor: Visitor) -> None:
     visitor.search("a cat")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import time
 from collections.abc import Iterator
 from datetime import date
@@ -17,7 +19,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import imgsearch
-from imgsearch import IndexSettings, Library
+from imgsearch import IndexSettings, Library, PictureFacts, SearchHit
 from imgsearch.encoders.fake import FakeEncoder
 from imgsearch.ui.asked import ORIENTATIONS, SIZES, SORTS, Asked, from_address, to_address
 from imgsearch.ui.export import as_csv, as_text
@@ -30,11 +32,13 @@ from imgsearch.ui.words import counted, human_seconds, plain
 PAGE = str(Path(imgsearch.__file__).parent / "ui" / "page.py")
 
 texts = st.text(max_size=20).map(str.strip)
+# What the names of folders are on Linux: any bytes.
+paths = st.binary(max_size=20).map(os.fsdecode) | texts.map("quoted:".__add__)
 asked = st.builds(
     Asked,
     q=texts,
     like=st.none() | st.integers(0, 2**53),
-    folder=st.lists(texts, max_size=3).map(tuple),
+    folder=st.lists(paths | texts, max_size=3).map(tuple),
     since=st.none() | st.dates(),
     until=st.none() | st.dates(),
     camera=st.lists(texts, max_size=3).map(tuple),
@@ -48,7 +52,10 @@ asked = st.builds(
 
 @given(asked)
 def test_an_address_holds_all_that_is_asked(wanted: Asked) -> None:
-    assert from_address(to_address(wanted)) == wanted
+    address = to_address(wanted)
+
+    assert from_address(address) == wanted
+    assert all(value.encode() for values in address.values() for value in values if value)
 
 
 @given(st.dictionaries(st.sampled_from(sorted(Asked.__slots__)), st.lists(st.text()), max_size=6))
@@ -71,6 +78,7 @@ def test_no_address_is_an_error(address: dict[str, list[str]]) -> None:
         (True, "http", {"host": "127.0.0.1:8000", "origin": "http://127.0.0.1:8000"}, True),
         (True, "http", {"host": "127.0.0.1:8000", "origin": "http://evil.test"}, False),
         (True, "http", {"host": "127.0.0.1:8000", "origin": "null"}, False),
+        (True, "http", {"host": "127.0.0.1:8000", "origin": "http://["}, False),
         (True, "websocket", {"host": "127.0.0.1:8000"}, False),
         (True, "websocket", {"host": "127.0.0.1:8000", "origin": "http://127.0.0.1:8000"}, True),
         (True, "websocket", {"host": "127.0.0.1:8000", "origin": "http://localhost:1"}, False),
@@ -102,6 +110,14 @@ def test_what_is_this_machine_only(host: str, loopback: bool) -> None:
 @given(st.text())
 def test_plain_text_keeps_every_character(text: str) -> None:
     assert plain(text).replace("\\", "") == text.replace("\\", "")
+
+
+def test_names_of_screenshots_and_emoji_are_shown_as_they_are() -> None:
+    path = "/photos/Shot 3.04\u202fPM \U0001f468\u200d\U0001f469.png"
+    facts = PictureFacts(width=1, height=1, format="PNG")
+    hit = SearchHit(path, None, 1, (), 1, facts, "00", 0.0)
+
+    assert hit.shown_path == path
 
 
 def test_numbers_for_people() -> None:
@@ -159,7 +175,7 @@ def test_without_words_all_photos_are_shown() -> None:
     app = opened()
 
     assert sorted(shown(app)) == ["blue.png", "green.png", "red.png", "tall.jpg"]
-    assert "newest first" in app.caption[0].value
+    assert any("newest first" in caption.value for caption in app.caption)
 
 
 @pytest.mark.usefixtures("filled")
@@ -183,7 +199,7 @@ def test_filters_of_the_sidebar_narrow_the_results(folder: Path) -> None:
     assert len(shown(app)) == 3
     app.date_input(key="f_until").set_value(date(2020, 12, 31)).run()
     assert shown(app) == []
-    assert "Loosen them" in app.caption[0].value
+    assert any("Loosen them" in caption.value for caption in app.caption)
 
 
 @pytest.mark.usefixtures("filled")
@@ -230,6 +246,61 @@ def test_the_library_page_shows_folders_failures_and_model(
     assert "broken *x*.jpg: " in texts
     assert "fake (1), in use: 4 vectors of dimension 4" in texts
     assert str(folder) in texts
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
+def test_folders_that_are_not_utf8_are_shown_and_filtered_by(
+    filled: Shared, tmp_path: Path, make_photo: MakePhoto, settings: IndexSettings
+) -> None:
+    root = tmp_path / os.fsdecode(b"root\xff")
+    inner = root / os.fsdecode(b"in\xfe")
+    inner.mkdir(parents=True)
+    make_photo("orange.png", "orange").rename(inner / "orange.png")
+    filled.library.index(root, settings=settings)
+
+    app = opened()
+    app.multiselect(key="f_folder").set_value([str(inner)]).run()
+    assert not app.exception
+    assert shown(app) == ["orange.png"]
+    [folder] = to_address(Asked(folder=(str(inner),)))["folder"]
+    assert shown(opened(folder=folder)) == ["orange.png"]
+
+    app = AppTest.from_string(
+        "from imgsearch.ui.library_page import show_library\nshow_library()", default_timeout=20
+    )
+    app.session_state["browsing"] = str(root)
+    app.run()
+    assert not app.exception
+    assert any("root\\udcff" in text.value for text in app.text)
+    assert app.selectbox(key="subfolder").options == ["in\\udcfe"]
+
+
+@pytest.mark.parametrize("typed", ["~nobody-of-that-name/x", "/" + "b" * 300, "/a\0b", "''"])
+def test_what_is_no_folder_is_refused_kindly(filled: Shared, typed: str) -> None:
+    app = AppTest.from_string(
+        "from imgsearch.ui.library_page import show_library\nshow_library()", default_timeout=20
+    ).run()
+
+    app.text_input(key="folder_path").set_value(typed)
+    next(button for button in app.button if button.label == "Add").click().run()
+
+    assert not app.exception
+    assert len(app.warning) == 1
+    assert filled.job.state.folders == ()
+
+
+def test_quotes_around_a_folder_are_taken_off(filled: Shared, folder: Path) -> None:
+    app = AppTest.from_string(
+        "from imgsearch.ui.library_page import show_library\nshow_library()", default_timeout=20
+    ).run()
+
+    app.text_input(key="folder_path").set_value(f"'{folder}'")
+    next(button for button in app.button if button.label == "Add").click().run()
+
+    assert filled.job.state.folders == (str(folder),)
+    filled.job.stop()
+    while filled.job.state.running:
+        time.sleep(0.05)
 
 
 def test_visitors_from_elsewhere_cannot_choose_folders(filled: Shared) -> None:

@@ -8,6 +8,13 @@ from __future__ import annotations
 
 import os
 
+# Not printable to Python, yet in many names: the spaces of other widths (macOS puts one into
+# the name of every screenshot), and the joiners of emoji and of Persian words.
+_HARMLESS = frozenset(
+    "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f"
+    "\u3000\u200c\u200d"
+)
+
 
 def to_stored(path: str) -> str | bytes:
     """Return `path` as SQLite can hold it."""
@@ -26,5 +33,8 @@ def from_stored(value: str | bytes) -> str:
 def printable(text: str) -> str:
     """Return `text` with all that a terminal could obey, or nobody can show, spelt as an escape."""
     return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+        c
+        if c.isprintable() or c in _HARMLESS
+        else c.encode("unicode_escape", "surrogatepass").decode()
+        for c in text
     )

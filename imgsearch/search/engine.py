@@ -219,6 +219,9 @@ class QueryEngine:
         total = len(index) if among is None else len(among)
         if weakest and scale is not None:
             strong = np.array([scale.strength(float(one)) >= weakest for one in scores], dtype=bool)
+            if by_date and not query.min_strength and not strong.any():
+                # Nothing matches well; the best of what there is, rather than nothing.
+                strong[: query.limit] = True
             ids, scores = ids[strong], scores[strong]
             total = len(ids)
         chosen = ids if by_date else ids[query.offset : end]

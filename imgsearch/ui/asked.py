@@ -7,9 +7,11 @@ kept, and not in the address.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date
+from urllib.parse import quote, unquote_to_bytes
 
 from imgsearch import Filters
 
@@ -21,6 +23,8 @@ SIZES: dict[str, tuple[int | None, int | None]] = {
     "over 8 megapixels": (8_000_000, None),
 }
 SORTS = ("match", "date")
+# Before a folder whose name is not UTF-8, which an address cannot hold as it is.
+_QUOTED = "quoted:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ def to_address(asked: Asked) -> dict[str, list[str]]:
         address[field.name] = (
             [str(one) for one in value] if isinstance(value, tuple) else [str(value)]
         )
+    if asked.folder:
+        address["folder"] = [_quoted(path) for path in asked.folder]
     return address
 
 
@@ -76,7 +82,7 @@ def from_address(address: Mapping[str, list[str]]) -> Asked:
     return Asked(
         q=first.get("q", "")[:2_000],
         like=_number(first.get("like"), 2**53),
-        folder=tuple(address.get("folder", ())),
+        folder=tuple(_unquoted(path) for path in address.get("folder", ())),
         since=_day(first.get("since")),
         until=_day(first.get("until")),
         camera=tuple(address.get("camera", ())),
@@ -92,6 +98,22 @@ def _number(text: str | None, highest: int) -> int | None:
     if text is None or not text.isascii() or not text.isdigit() or len(text) > 16:
         return None
     return min(int(text), highest)
+
+
+def _quoted(path: str) -> str:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return _QUOTED + quote(os.fsencode(path))
+    return path
+
+
+def _unquoted(text: str) -> str:
+    if not text.startswith(_QUOTED):
+        return text
+    path = os.fsdecode(unquote_to_bytes(text.removeprefix(_QUOTED)))
+    # What is no quoted name stays as it is.
+    return path if _quoted(path) == text else text
 
 
 def _day(text: str | None) -> date | None:

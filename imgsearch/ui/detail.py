@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -21,14 +22,15 @@ _MAP_ZOOM = 6
 
 @st.dialog("Photo", width="large")
 def show_detail(
-    shared: Shared, hits: Sequence[SearchHit], at: int, look_like: Callable[[int], None]
+    shared: Shared, hits: Sequence[SearchHit], more: bool, look_like: Callable[[int], None]
 ) -> None:
-    """Open the dialog on `hits[at]`; inside it one can go on to the others."""
-    state = st.session_state
-    if state.get("detail_of") != (hits[at].picture_id, id(hits)):
-        state.detail_of, state.detail_at = (hits[at].picture_id, id(hits)), at
-    hit = hits[min(state.detail_at, len(hits) - 1)]
-    present = Path(hit.path).is_file()
+    """Open the dialog on the hit at `detail_at` in the session state; one can go on to others.
+
+    `more`: there are results that the page does not show yet.
+    """
+    at = min(st.session_state.detail_at, len(hits) - 1)
+    hit = hits[at]
+    present = os.path.isfile(hit.path)
     source = "view/" + hit.content_hash if present else f"thumbnail/{hit.content_hash}.jpg"
     st.html(f'<img class="imgsearch-photo" src="/imgsearch/{source}" alt="{escape(hit.name)}">')
     if not present:
@@ -37,6 +39,8 @@ def show_detail(
             "moved, scan its folder again on the Library page."
         )
     _show_steps(hits)
+    if more and at == len(hits) - 1:
+        st.caption("This is the last photo on the page; “Show more” below the grid adds others.")
     st.code(hit.shown_path, language=None, wrap_lines=True)
     facts, place = st.columns([3, 2])
     with facts:

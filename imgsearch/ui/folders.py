@@ -9,7 +9,7 @@ import streamlit as st
 
 from imgsearch.ui.jobs import JobState
 from imgsearch.ui.shared import Shared
-from imgsearch.ui.words import counted, human_seconds, plain
+from imgsearch.ui.words import counted, human_seconds, plain, showable
 
 # Where photos usually lie, below the home folder.
 _USUAL_PLACES = ("Pictures", "Photos", "Bilder", "Images", "Desktop", "Downloads", "DCIM")
@@ -19,7 +19,8 @@ _REFRESH_SECONDS = 1.0
 
 def show_folder_chooser(shared: Shared) -> None:
     """Offer the usual places, a field for a path, and a way through the folders."""
-    usual = [place for name in _USUAL_PLACES if (place := Path.home() / name).is_dir()]
+    home = Path(os.path.expanduser("~"))
+    usual = [place for name in _USUAL_PLACES if os.path.isdir(place := home / name)]
     if usual:
         with st.container(horizontal=True):
             for place in usual:
@@ -32,7 +33,7 @@ def show_folder_chooser(shared: Shared) -> None:
             "Another folder", key="folder_path", placeholder="/home/you/Pictures/2024"
         )
         if button.form_submit_button("Add", type="primary", width="stretch"):
-            _start(shared, path.strip())
+            _start(shared, _unquoted(path.strip()))
     with st.expander("Look for a folder"):
         _browse(shared)
 
@@ -83,12 +84,13 @@ def _show_report(state: JobState) -> None:
         "unchanged": report.unchanged,
     }
     told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    folders = plain(", ".join(state.folders))
     if report.interrupted:
-        st.info(f"Stopped: {told or 'nothing done'}. Scan the folder again to go on.")
+        st.info(f"{folders}: stopped; {told or 'nothing done'}. Scan it again to go on.")
     elif not report.seen_any:
-        st.warning("There are no photos in this folder.")
+        st.warning(f"{folders}: there are no photos in it.")
     else:
-        st.success(f"Done in {human_seconds(report.seconds)}: {told}.")
+        st.success(f"{folders}: done in {human_seconds(report.seconds)}; {told}.")
     for folder in report.kept_roots:
         st.info(
             f"{plain(folder)} is empty now. In case its disk is not plugged in, its photos were "
@@ -102,7 +104,8 @@ def _start(shared: Shared, folder: str) -> None:
     """Begin to index, or say why not."""
     if not folder:
         st.warning("Type or choose a folder first.")
-    elif not Path(folder).expanduser().is_dir():
+    # Unlike those of pathlib these raise nothing for unknown users, long names, closed folders.
+    elif not os.path.isdir(os.path.expanduser(folder)):
         st.warning(f"{plain(folder)} is not a folder on this computer.")
     elif not shared.job.start([folder]):
         st.warning("Another folder is being indexed; wait for it, or stop it.")
@@ -110,11 +113,17 @@ def _start(shared: Shared, folder: str) -> None:
         st.rerun()
 
 
+def _unquoted(path: str) -> str:
+    """Return a path without the quotes that file managers and terminals put around it."""
+    quoted = len(path) > 1 and path[0] == path[-1] and path[0] in "'\""
+    return path[1:-1] if quoted else path
+
+
 def _browse(shared: Shared) -> None:
     """Go through the folders of this computer one step at a time."""
     state = st.session_state
-    here = Path(state.setdefault("browsing", str(Path.home())))
-    st.text(str(here))
+    here = Path(state.setdefault("browsing", os.path.expanduser("~")))
+    st.text(showable(str(here)))
     try:
         names = sorted(
             entry.name
@@ -125,6 +134,11 @@ def _browse(shared: Shared) -> None:
         names = []
         st.warning(f"It cannot be looked into: {error.strerror}.")
 
+    if len(names) == _MOST_SUBFOLDERS:
+        st.caption(
+            f"The first {_MOST_SUBFOLDERS} folders are listed; type the path of others above."
+        )
+
     def go() -> None:
         if state.subfolder:
             state.browsing = str(here / state.subfolder)
@@ -134,8 +148,9 @@ def _browse(shared: Shared) -> None:
         state.browsing = str(here.parent)
 
     st.selectbox(
-        "Go into", names, index=None, key="subfolder", on_change=go, placeholder="A folder in here"
-    )
+        "Go into", names, index=None, key="subfolder", on_change=go, placeholder="A folder in here",
+        format_func=showable,
+    )  # fmt: skip
     with st.container(horizontal=True):
         st.button("Up", icon=":material/arrow_upward:", on_click=up, disabled=here == here.parent)
         if st.button("Index this folder", type="primary", key="index-here"):

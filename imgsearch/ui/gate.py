@@ -61,7 +61,10 @@ class Gate:
             return False
         if kind == "websocket" and len(origins) != 1:
             return False  # A browser always says where a websocket comes from.
-        return all(urlsplit(origin).netloc == hosts[0] for origin in origins)
+        try:
+            return all(urlsplit(origin).netloc == hosts[0] for origin in origins)
+        except ValueError:
+            return False  # Not even an address.
 
     def _is_ours(self, host: str) -> bool:
         try:

@@ -9,7 +9,7 @@ import streamlit as st
 from imgsearch import ImgsearchError, LibraryNotFound, LibraryStatus
 from imgsearch.ui.folders import show_folder_chooser, show_job
 from imgsearch.ui.shared import Shared, get_shared
-from imgsearch.ui.words import counted, plain
+from imgsearch.ui.words import counted, plain, showable
 from imgsearch.wording import human_bytes
 
 _FAILURES_SHOWN = 200
@@ -44,7 +44,7 @@ def _show_folders(shared: Shared, status: LibraryStatus) -> None:
     for number, root in enumerate(status.roots):
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
             with st.container():
-                st.text(root.path)
+                st.text(showable(root.path))
                 scanned = (
                     datetime.fromtimestamp(root.scanned_at).strftime("%Y-%m-%d %H:%M")
                     if root.scanned_at
@@ -69,7 +69,7 @@ def _show_folders(shared: Shared, status: LibraryStatus) -> None:
 
 @st.dialog("Remove this folder from the library?")
 def _confirm_removal(shared: Shared, path: str, files: int) -> None:
-    st.text(path)
+    st.text(showable(path))
     st.write(
         f"Its {counted(files, 'photo')} will not be found any more. The files stay as they are."
     )
@@ -109,6 +109,7 @@ def _show_model(status: LibraryStatus) -> None:
             f"dimension {model.dimension}"
         )
     st.text(
-        f"{status.library}: catalog {human_bytes(status.catalog_bytes)}, search index "
-        f"{human_bytes(status.cache_bytes)}, thumbnails {human_bytes(status.thumbnail_bytes)}"
+        f"{showable(str(status.library))}: catalog {human_bytes(status.catalog_bytes)}, "
+        f"search index {human_bytes(status.cache_bytes)}, thumbnails "
+        f"{human_bytes(status.thumbnail_bytes)}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 from typing import Any
 
 import streamlit as st
@@ -107,6 +108,7 @@ def _show_box(shared: Shared) -> None:
         "By picture", icon=":material/image_search:", width="stretch", key=f"by-{generation}"
     ):
         st.write("Find photos that look like a picture. You can also paste one, or drop it.")
+        st.caption(f"Up to {MAX_UPLOAD_MEGABYTES} MB; it is not kept.")
         upload = st.file_uploader(
             "A picture",
             key=f"upload-{generation}",
@@ -177,12 +179,14 @@ def _show_reference(shared: Shared) -> None:
 def _search(shared: Shared, asked: Asked) -> SearchResults:
     state = st.session_state
     reference = state.picture if state.picture is not None else asked.like
+    # An address may hold what is no word at all, such as a lone control character.
+    words = "".join(c for c in asked.q if c.isprintable()).strip()
     return shared.library.search(
-        asked.q or None,
+        words or None,
         like=reference,
         limit=state.shown,
         filters=asked.filters,
-        sort="date" if not asked.q and reference is None else asked.sort,
+        sort="date" if not words and reference is None else asked.sort,
         min_strength=asked.strength,
         with_strength=True,
     )
@@ -207,7 +211,8 @@ def _show_results(shared: Shared, facets: Facets, asked: Asked, results: SearchR
     if chosen.open is not None:
         at = [place for place, hit in enumerate(results) if hit.picture_id == chosen.open]
         if at:
-            show_detail(shared, results.hits, at[0], _look_like)
+            state.detail_at = at[0]
+            show_detail(shared, results.hits, len(results) < results.total, _look_like)
 
 
 def _headline(asked: Asked, results: SearchResults) -> str:
@@ -240,6 +245,10 @@ def _show_selection(shared: Shared, hits: list[SearchHit]) -> None:
         st.text(f"{len(hits)} selected")
         st.download_button("Paths", as_text(hits), "photos.txt", "text/plain", on_click="ignore")
         st.download_button("CSV", as_csv(hits), "photos.csv", "text/csv", on_click="ignore")
-        token = shared.keep_selection([hit.picture_id for hit in hits])
-        download_link("Files (zip)", f"/imgsearch/selection/{token}.zip")
+        there = [hit for hit in hits if os.path.isfile(hit.path)]
+        if there:
+            token = shared.keep_selection([hit.picture_id for hit in there])
+            download_link("Files (zip)", f"/imgsearch/selection/{token}.zip")
+        if len(there) < len(hits):
+            st.text(f"{len(hits) - len(there)} of the files are not there now")
         st.button("Clear", on_click=_clear_selection)

@@ -40,7 +40,9 @@ def serve(
     loopback = is_loopback(host)
     listening = _listen(host, port)
     port = int(listening.getsockname()[1])
-    shown_host = f"[{host}]" if ":" in host else host
+    # "Every address" is none that a phone could open.
+    reachable = socket.gethostname() if host in ("0.0.0.0", "::") else host  # noqa: S104
+    shown_host = f"[{reachable}]" if ":" in reachable else reachable
     address = f"http://{shown_host}:{port}/"
     try:
         shared = Shared(library, model, local=loopback)

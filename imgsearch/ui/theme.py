@@ -64,14 +64,14 @@ PAGE_STYLE = """<style>
 [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p { opacity: 1;
   color: color-mix(in srgb, currentColor 80%, transparent); }
 [data-testid="stTextInputRootElement"] input::placeholder { opacity: .8; color: inherit; }
-.st-key-selection { position: fixed; bottom: 1.2rem; left: 50%; transform: translateX(-50%);
-  width: auto !important; max-width: 94vw; z-index: 1000; padding: .6rem 1rem; border-radius: 1rem;
+.st-key-selection { position: fixed; bottom: 1.2rem; left: 3vw; right: 3vw; margin-inline: auto;
+  width: fit-content !important; z-index: 1000; padding: .6rem 1rem; border-radius: 1rem;
   background: rgba(24, 28, 25, .94); box-shadow: 0 4px 24px rgba(0, 0, 0, .4); }
-.st-key-selection [data-testid="stText"] { color: #fff; }
+.st-key-selection [data-testid="stText"] * { color: #fff; }
 .imgsearch-facts { display: grid; grid-template-columns: max-content 1fr; gap: .25rem .9rem;
-  margin: 0; padding: 0; font-size: .95rem; overflow-wrap: anywhere; }
+  margin: 0 !important; padding: 0 !important; font-size: .95rem; overflow-wrap: anywhere; }
 .imgsearch-facts dt { font-weight: 600; }
-.imgsearch-facts dd { margin: 0; }
+.imgsearch-facts dd { margin: 0 !important; }
 .imgsearch-photo { display: block; margin: 0 auto; max-width: 100%; max-height: 62vh;
   border-radius: .4rem; background: rgba(128, 128, 128, .15); }
 .imgsearch-reference { height: 64px; border-radius: 6px; display: block; }

@@ -19,11 +19,21 @@ def show_welcome(shared: Shared) -> None:
     if shared.job.state.running:
         show_job(shared, whole_page=True)
         return
+    if _has_photos(shared):
+        # The run ended after this page had looked.
+        st.rerun()
     show_job(shared)
     if shared.local:
         show_folder_chooser(shared)
     else:
         st.info("This library is empty. Folders can be added on the computer that it lies on.")
+
+
+def _has_photos(shared: Shared) -> bool:
+    try:
+        return bool(shared.library.facets().pictures)
+    except ImgsearchError:
+        return False
 
 
 def explain_error(error: ImgsearchError, shared: Shared) -> None:

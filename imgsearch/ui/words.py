@@ -9,7 +9,12 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~:$<>&^=])")
 
 def plain(text: str) -> str:
     """Return `text` for a place that reads Markdown, so that it is shown as it is."""
-    return _MARKDOWN.sub(r"\\\1", text)
+    return _MARKDOWN.sub(r"\\\1", showable(text))
+
+
+def showable(text: str) -> str:
+    """Return `text` with what no page can hold, bytes of names that are not UTF-8, spelt."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def human_seconds(seconds: float) -> str:

@@ -47,17 +47,32 @@ function tileOf(item) {
   return tile;
 }
 
+// What was chosen here and is on its way to Python, oldest first. A run that began before answers with
+// an older selection, which must not undo what was clicked since.
+function agrees(grid, selected) {
+  const told = JSON.stringify(selected);
+  const echo = grid.sent.indexOf(told);
+  const known = echo >= 0 || told === grid.told;
+  if (echo >= 0) grid.sent.splice(0, echo + 1);
+  grid.told = told;
+  return known;
+}
+
 function show(grid, data) {
+  grid.sent ??= [];
   const key = JSON.stringify(data.search);
   const kept = grid.dataset.search === key ? [...grid.children].map((tile) => tile.dataset.id) : [];
   const same = kept.every((id, place) => data.items[place] && String(data.items[place].id) === id);
   if (grid.dataset.search !== key || !same) {
     grid.replaceChildren();
     grid.dataset.search = key;
+    grid.sent = [];
+    grid.told = undefined;
   }
   const fresh = document.createDocumentFragment();
   for (const item of data.items.slice(grid.children.length)) fresh.append(tileOf(item));
   grid.append(fresh);
+  if (agrees(grid, data.selected)) return;
   const chosen = new Set(data.selected.map(String));
   for (const tile of grid.children) mark(tile, chosen.has(tile.dataset.id));
 }
@@ -114,6 +129,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
     const tile = event.target.closest(".tile");
     mark(tile, event.target.checked);
     const chosen = [...grid.querySelectorAll(".chosen")].map((one) => Number(one.dataset.id));
+    grid.sent.push(JSON.stringify(chosen));
     setTriggerValue("select", chosen);
   };
   grid.onkeydown = (event) => {

@@ -55,7 +55,8 @@ export default function ({ setTriggerValue }) {
   document.addEventListener("drop", (event) => {
     if (event.target.closest?.('[data-testid="stFileUploader"]')) return;
     event.preventDefault();
-    const file = pictureIn(event.dataTransfer);
+    // Some systems know no type for HEIC; what is no picture at all shall be refused aloud.
+    const file = pictureIn(event.dataTransfer) ?? event.dataTransfer?.files[0];
     if (file) take(file, setTriggerValue);
   }, { signal });
   focusSearchBox();
