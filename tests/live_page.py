@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
+# A busy machine may take longer than the usual five seconds for a page.
+expect.set_options(timeout=20_000)
 # Set by .ci/run: there a missing browser is a failure.
 REQUIRE_BROWSER = "IMGSEARCH_REQUIRE_BROWSER"
 _FLAGS = (
