@@ -21,11 +21,12 @@ from streamlit.testing.v1 import AppTest
 import imgsearch
 from imgsearch import IndexSettings, Library, PictureFacts, SearchHit
 from imgsearch.encoders.fake import FakeEncoder
+from imgsearch.errors import PortTaken, UsageError
 from imgsearch.ui.asked import ORIENTATIONS, SIZES, SORTS, Asked, from_address, to_address
 from imgsearch.ui.export import as_csv, as_text
 from imgsearch.ui.gate import Gate
 from imgsearch.ui.jobs import IndexJob
-from imgsearch.ui.server import is_loopback
+from imgsearch.ui.server import is_loopback, listen
 from imgsearch.ui.shared import Shared, configure
 from imgsearch.ui.words import counted, human_seconds, plain
 
@@ -105,6 +106,18 @@ def test_the_gate(loopback: bool, kind: str, headers: dict[str, str], passes: bo
 )  # fmt: skip
 def test_what_is_this_machine_only(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+def test_two_servers_that_start_together_get_two_ports() -> None:
+    first, second = listen("127.0.0.1", None), listen("127.0.0.1", None)
+    taken = first.getsockname()[1]
+
+    with first, second:
+        assert second.getsockname()[1] != taken
+        with pytest.raises(PortTaken, match="--port"):
+            listen("127.0.0.1", taken)
+    with pytest.raises(UsageError, match="no address"):
+        listen("no.such.host.invalid", None)
 
 
 @given(st.text())

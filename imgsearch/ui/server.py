@@ -38,7 +38,7 @@ def serve(
     a ModelError.
     """
     loopback = is_loopback(host)
-    listening = _listen(host, port)
+    listening = listen(host, port)
     port = int(listening.getsockname()[1])
     # "Every address" is none that a phone could open.
     reachable = socket.gethostname() if host in ("0.0.0.0", "::") else host  # noqa: S104
@@ -108,8 +108,11 @@ def _run(
         server.run(sockets=[listening])
 
 
-def _listen(host: str, port: int | None) -> socket.socket:
-    """Return a bound socket: on `port`, or where that is None on the usual or any free one."""
+def listen(host: str, port: int | None) -> socket.socket:
+    """Return a listening socket: on `port`, or where that is None on the usual or any free one.
+
+    Raises PortTaken or UsageError.
+    """
     for candidate in (USUAL_PORT, 0) if port is None else (port,):
         try:
             family = socket.getaddrinfo(host, candidate, type=socket.SOCK_STREAM)[0][0]
@@ -122,6 +125,8 @@ def _listen(host: str, port: int | None) -> socket.socket:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, candidate))
+            # Bound alone, two servers that start together would both believe the port theirs.
+            listening.listen()
             return listening
         except OSError as error:
             listening.close()
