@@ -216,6 +216,15 @@ def test_searching_by_a_pipe_does_not_wait_for_it(colours: Library, tmp_path: Pa
         colours.search(like=tmp_path / "pipe.jpg")
 
 
+def test_by_date_the_best_of_weak_matches_are_better_than_nothing(colours: Library) -> None:
+    # No colour in it: to the fake encoder it is as good as a sentence about nothing.
+    weak = colours.search("nothing", sort="date", limit=3)
+
+    assert len(weak) == 3
+    assert [hit.date for hit in weak] == sorted((hit.date for hit in weak), reverse=True)
+    assert len(colours.search("nothing", sort="date", limit=3, min_strength=60)) == 0
+
+
 def test_a_deleted_cache_is_made_again(colours: Library) -> None:
     for path in (colours.path / "faiss").iterdir():
         path.unlink()
