@@ -23,8 +23,13 @@ if TYPE_CHECKING:
     from imgsearch.indexer.report import IndexReport, Progress
     from imgsearch.search.engine import QueryEngine
     from imgsearch.search.originals import PhotoFile
-    from imgsearch.search.query import PictureReference
+    from imgsearch.search.query import PictureReference, Query
     from imgsearch.search.results import SearchHit, SearchResults
+
+    # What `search(like=...)` takes as one picture.
+    PictureArgument = (
+        str | os.PathLike[str] | int | PictureReference | tuple[str | int | PictureReference, float]
+    )
 
 
 def _silent(_: Progress) -> None:
@@ -140,33 +145,71 @@ class Library:
         self,
         text: str | None = None,
         *,
-        like: str | os.PathLike[str] | int | PictureReference | None = None,
+        like: PictureArgument | list[PictureArgument] | None = None,
+        without: str | Sequence[str] = (),
         limit: int = 10,
         offset: int = 0,
         filters: Filters | None = None,
         sort: str = "match",
         min_strength: int = 0,
-        with_strength: bool = False,
+        cut_off: bool = True,
+        group: bool = True,
+        good: Iterable[int] = (),
+        bad: Iterable[int] = (),
+        explain: bool = False,
     ) -> SearchResults:
         """Return the pictures that show what `text` says, or look like the picture `like`.
 
-        `like` is a path, the `picture_id` of a hit, or what `look_at` returned; with both, the sum
-        of the two unit vectors is searched for. `filters` and `min_strength` (0 to 100, see
-        `search.strength`) leave pictures out. `sort` is "match" or "date" (newest first); by date
-        and without a query all pictures are listed. `limit` and `offset` page through the results.
+        `text` may have several parts, weights, and what is not wanted: ``"red car" + snow -people``
+        (see `search.language`); `without` are further words that are not wanted. `like` is a path,
+        the `picture_id` of a hit, what `look_at` returned, a pair of one of these and a weight, or
+        a list of such.
+
+        The results end where they stop matching well, unless `cut_off` is False or `min_strength`
+        (0 to 100, see `search.strength`) is given; where nothing matches well, `matching` of the
+        results is 0 and they are what comes closest. With `group`, frames of one moment are one
+        result. `sort` is "match", "date" (newest first), "name" or "size" (largest first); without
+        a query all pictures are listed in one of the last three orders. `good` and `bad` are ids of
+        results to find more, or less, of. `explain` adds how each result answers each part. `limit`
+        and `offset` page through the results.
+
         Raises QueryInvalid, ImageUnreadable, PhotoNotFound, LibraryNotFound, LibraryEmpty or
         another ImgsearchError.
         """
         from imgsearch.data.filters import Filters
-        from imgsearch.search.query import Query
+        from imgsearch.search.query import Query, terms_of
 
-        if isinstance(like, (str, os.PathLike)):
-            like = Path(os.path.expanduser(like))
-        query = Query(
-            text, like, limit, offset, filters or Filters(), sort, min_strength, with_strength
+        return self.answer(
+            Query(
+                terms=terms_of(text, like, without),
+                limit=limit,
+                offset=offset,
+                filters=filters or Filters(),
+                sort=sort,
+                min_strength=min_strength,
+                cut_off=cut_off,
+                group=group,
+                good=tuple(good),
+                bad=tuple(bad),
+                explain=explain,
+            )
         )
+
+    def answer(self, query: Query) -> SearchResults:
+        """Return the results of a query object; `search` makes one and answers it.
+
+        Raises what `search` raises.
+        """
         with self._lock:
             return self._queries().search(query)
+
+    def answer_all(self, queries: Sequence[Query]) -> list[SearchResults]:
+        """Return the results of several queries; all their words are encoded at once.
+
+        Raises what `search` raises.
+        """
+        with self._lock:
+            return self._queries().search_all(queries)
 
     def facets(self) -> Facets:
         """Return what can be filtered by. Raises LibraryNotFound or another LibraryError."""

@@ -467,7 +467,7 @@ def test_eight_readers_while_another_library_indexes(
         rounds = 0
         started.wait()
         while not done.is_set() or not rounds:
-            [hit] = library.search("red", limit=1, offset=number % 5, with_strength=True)
+            [hit] = library.search("red", limit=1, offset=number % 5)
             jpeg = library.thumbnail(hit.content_hash)
             assert Image.open(io.BytesIO(jpeg)).size == (40, 30)
             with library.open_photo(hit.content_hash).stream as stream:

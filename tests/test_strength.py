@@ -91,7 +91,7 @@ def colours(
 
 
 def test_strengths_fall_with_the_scores(colours: Library) -> None:
-    hits = colours.search("red", with_strength=True)
+    hits = colours.search("red")
 
     strengths = [hit.strength for hit in hits if hit.strength is not None]
     assert len(strengths) == len(COLOURS)
@@ -100,12 +100,12 @@ def test_strengths_fall_with_the_scores(colours: Library) -> None:
 
 
 def test_a_minimum_leaves_out_exactly_the_weaker(colours: Library) -> None:
-    everything = colours.search("yellow", with_strength=True)
+    everything = colours.search("yellow")
     known = sorted({hit.strength for hit in everything if hit.strength is not None})
     assert len(known) > 2, known
 
     for least in (*known, *(one + 1 for one in known), 100):
-        results = colours.search("yellow", min_strength=least, with_strength=True)
+        results = colours.search("yellow", min_strength=least)
 
         expected = [hit for hit in everything if hit.strength is not None and hit.strength >= least]
         assert [(hit.picture_id, hit.strength) for hit in results] == [
@@ -115,7 +115,7 @@ def test_a_minimum_leaves_out_exactly_the_weaker(colours: Library) -> None:
 
 
 def test_a_minimum_and_pages(colours: Library) -> None:
-    everything = colours.search("yellow", with_strength=True)
+    everything = colours.search("yellow")
     least = everything[2].strength
     assert least is not None
 
@@ -127,10 +127,10 @@ def test_a_minimum_and_pages(colours: Library) -> None:
 
 
 def test_the_strength_does_not_depend_on_the_filters(colours: Library) -> None:
-    whole = {hit.name: hit.strength for hit in colours.search("red", with_strength=True)}
+    whole = {hit.name: hit.strength for hit in colours.search("red")}
     square = Filters(orientations=("landscape",), max_pixels=1_201)
 
-    some = colours.search("red", with_strength=True, filters=square, limit=1)
+    some = colours.search("red", filters=square, limit=1)
 
     assert some[0].strength == whole[some[0].name]
 
@@ -162,10 +162,10 @@ def test_the_smallest_libraries_have_strengths(
     asked = library.look_at(make_photo("../asked.png", "red").read_bytes())
 
     for results in (
-        library.search("red", with_strength=True),
-        library.search(like=asked, with_strength=True),
-        library.search("red", like=asked, with_strength=True),
-        library.search(like=1, with_strength=True),
+        library.search("red"),
+        library.search(like=asked),
+        library.search("red", like=asked),
+        library.search(like=1),
     ):
         assert len(results) == count
         assert all(hit.strength is not None and 0 <= hit.strength <= 100 for hit in results)
@@ -183,7 +183,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
 
 
 def test_a_good_match_stands_out(examples: Library) -> None:
-    best, *others = examples.search("a cup of coffee", limit=100, with_strength=True)
+    best, *others = examples.search("a cup of coffee", limit=100)
 
     assert (best.name, len(others)) == ("coffee.jpg", 11)
     assert best.strength is not None
@@ -199,7 +199,7 @@ def test_a_minimum_strength_leaves_the_good_match(examples: Library) -> None:
 
 
 def test_a_sentence_about_nothing_matches_nothing(examples: Library) -> None:
-    results = examples.search("the tax return was filed late", with_strength=True)
+    results = examples.search("the tax return was filed late")
 
     assert results[0].strength is not None
     assert results[0].strength < 60
@@ -209,7 +209,7 @@ def test_a_sentence_about_nothing_matches_nothing(examples: Library) -> None:
 def test_a_photo_is_the_strongest_match_of_itself(examples: Library, name: str) -> None:
     asked = examples.look_at(Path(os.path.join(EXAMPLES, name)).read_bytes())
 
-    hits = examples.search(like=asked, with_strength=True)
+    hits = examples.search(like=asked)
 
     assert hits[0].content_hash == hashlib.sha256((EXAMPLES / name).read_bytes()).hexdigest()
     assert hits[0].strength is not None

@@ -21,6 +21,19 @@ _SHAPES = {
 }
 
 
+# What SQLite lacks is the part of a path after its last slash: that is the path without its longest
+# beginning that ends in one.
+_FILE_NAME = "lower(replace(f.path, rtrim(f.path, replace(f.path, '/', '')), ''))"
+_ORDERS = {
+    # A file's time in the form of EXIF's, so that both can be compared as texts.
+    "date": "coalesce(p.taken_at, strftime('%Y-%m-%dT%H:%M:%S',"
+    " (SELECT min(mtime_ns) FROM file WHERE picture_id = p.id) / 1000000000,"
+    " 'unixepoch', 'localtime')) DESC",
+    "name": f"min({_FILE_NAME})",
+    "size": "p.byte_size DESC",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
     """Conditions that a picture must meet, all of them; several values of one are alternatives.
@@ -61,20 +74,25 @@ def filtered_ids(
     )
 
 
-def newest_ids(
-    reader: CatalogReader, model: StoredModel, filters: Filters, limit: int, offset: int
+def listed_ids(
+    reader: CatalogReader,
+    model: StoredModel,
+    filters: Filters,
+    sort: str,
+    limit: int,
+    offset: int,
 ) -> npt.NDArray[np.int64]:
-    """Return the pictures that pass, newest first: ids int64 [at most `limit`]."""
+    """Return the pictures that pass: ids int64 [at most `limit`].
+
+    `sort` is "date" (newest first), "name" (of the file, not its folder) or "size" (largest first).
+    """
     conditions, values = _conditions(reader, filters)
     return reader.ids(
-        # A file's time in the form of EXIF's, so that both can be compared as texts.
         "SELECT p.id FROM picture p"
         " JOIN embedding e ON e.model_id = ? AND e.picture_id = p.id"
         " JOIN file f ON f.picture_id = p.id"
         f" WHERE {' AND '.join(conditions)} GROUP BY p.id"
-        " ORDER BY coalesce(p.taken_at, strftime('%Y-%m-%dT%H:%M:%S',"
-        " (SELECT min(mtime_ns) FROM file WHERE picture_id = p.id) / 1000000000,"
-        " 'unixepoch', 'localtime')) DESC, p.id LIMIT ? OFFSET ?",
+        f" ORDER BY {_ORDERS[sort]}, p.id LIMIT ? OFFSET ?",
         model.id,
         *values,
         limit,

@@ -47,9 +47,39 @@ class VectorIndex:
 
     def __init__(self, index: faiss.IndexIDMap) -> None:
         self._index = index
+        self._places: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
+
+    def vectors(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return the unit vectors of pictures of this index: float32 [n, d].
+
+        Raises KeyError for an id that it does not hold.
+        """
+        import faiss
+
+        if self._places is None:
+            held = faiss.vector_to_array(self._index.id_map)
+            order = np.argsort(held, kind="stable")
+            self._places = held[order], order
+        held, order = self._places
+        found = np.searchsorted(held, ids)
+        if not len(ids):
+            return np.empty((0, self._index.d), dtype=np.float32)
+        if not len(held) or (held[np.minimum(found, len(held) - 1)] != ids).any():
+            raise KeyError("a picture that is not in the index")
+        rows: npt.NDArray[np.float32] = self._index.index.reconstruct_batch(order[found])
+        return rows
+
+    def sample(self, count: int) -> npt.NDArray[np.float32]:
+        """Return vectors of at most `count` pictures, evenly spread, in random order: [n, d]."""
+        if not len(self):
+            return np.empty((0, self._index.d), dtype=np.float32)
+        step = -(-len(self) // count)
+        places = np.random.default_rng(0).permutation(np.arange(0, len(self), step))
+        rows: npt.NDArray[np.float32] = self._index.index.reconstruct_batch(places)
+        return rows
 
     def search(
         self,

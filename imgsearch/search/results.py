@@ -13,13 +13,24 @@ from imgsearch.data.records import PictureFacts
 
 
 @dataclass(frozen=True, slots=True)
+class PartScore:
+    """How well a picture answers one part of a query: cosine and match strength of that part."""
+
+    part: str
+    score: float
+    strength: int
+
+
+@dataclass(frozen=True, slots=True)
 class SearchHit:
     """A picture that was found.
 
-    `score` is the cosine between query and picture, -1 to 1, or None where nothing was compared;
-    `path` is absolute, and `duplicates` are further files with exactly the same content, whose
-    SHA-256 is `content_hash` (hexadecimal). `modified` is when the file was last changed (Unix
-    time). `strength` is the match strength, 0 to 100, if it was asked for.
+    `score` is the cosine between query and picture, -1 to 1, less what parts that are not wanted
+    cost, or None where nothing was compared; `path` is absolute, and `duplicates` are further files
+    with exactly the same content, whose SHA-256 is `content_hash` (hexadecimal). `modified` is when
+    the file was last changed (Unix time). `strength` is the match strength, 0 to 100, or None.
+    `parts` holds the scores of the query's parts where they were asked for, and `others` further
+    results that this one stands for: frames of the same moment.
     """
 
     path: str
@@ -31,6 +42,8 @@ class SearchHit:
     content_hash: str
     modified: float
     strength: int | None = None
+    parts: tuple[PartScore, ...] = ()
+    others: tuple[SearchHit, ...] = ()
 
     @property
     def name(self) -> str:
@@ -62,14 +75,16 @@ class SearchHit:
 class SearchResults(Sequence[SearchHit]):
     """A page of the hits of one query, and the model that judged them.
 
-    `total` is how many pictures the query and its filters let through, on all pages; `note` is a
-    remark for the person who asked, or None.
+    `total` is how many results there are on all pages; `note` is a remark for the person who asked,
+    or None. `matching` is how many pictures match well: 0 where nothing does, and the hits are only
+    what comes closest; None where the results were not cut off.
     """
 
     hits: tuple[SearchHit, ...]
     model: str
     note: str | None = None
     total: int = 0
+    matching: int | None = None
 
     @overload
     def __getitem__(self, index: int) -> SearchHit: ...

@@ -188,7 +188,6 @@ def _search(shared: Shared, asked: Asked) -> SearchResults:
         filters=asked.filters,
         sort="date" if not words and reference is None else asked.sort,
         min_strength=asked.strength,
-        with_strength=True,
     )
 
 

@@ -1,0 +1,98 @@
+"""The parts of queries as vectors: words by the text tower, pictures by decoding or look-up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from imgsearch.data.reader import CatalogReader, StoredModel
+from imgsearch.encoders import Encoder
+from imgsearch.errors import ImageUnreadable, ModelNotFound, PhotoNotFound
+from imgsearch.search.query import Picture, PictureReference, Query
+from imgsearch.search.ranking import EncodedQuery
+from imgsearch.settings import DecodeLimits
+
+
+def encode_queries(
+    queries: Sequence[Query], encoder: Encoder, reader: CatalogReader, model: StoredModel
+) -> list[EncodedQuery]:
+    """Return the queries with their parts as unit vectors.
+
+    All words go through the text tower in one run. Raises ImageUnreadable, PhotoNotFound or
+    ModelNotFound for a picture that cannot be searched by.
+    """
+    texts = sorted({t.subject for q in queries for t in q.terms if isinstance(t.subject, str)})
+    known = dict(zip(texts, encoder.encode_texts(texts) if texts else (), strict=True))
+
+    def encode(subject: str | Picture) -> npt.NDArray[np.float32]:
+        if isinstance(subject, str):
+            row: npt.NDArray[np.float32] = known[subject]
+            return row
+        return _vector_of(subject, encoder, reader, model)
+
+    return [
+        EncodedQuery(
+            vectors=_rows([encode(term.subject) for term in query.terms], model),
+            weights=np.array([term.weight for term in query.terms], dtype=np.float32),
+            is_words=tuple(term.is_words for term in query.terms),
+            good=_stored(query.good, reader, model),
+            bad=_stored(query.bad, reader, model),
+        )
+        for query in queries
+    ]
+
+
+def _vector_of(
+    like: Picture, encoder: Encoder, reader: CatalogReader, model: StoredModel
+) -> npt.NDArray[np.float32]:
+    """Return the unit vector of a picture, float32 [d]."""
+    if isinstance(like, Path):
+        return _encode_picture(encoder, like)
+    if isinstance(like, PictureReference):
+        if (like.model, like.revision) != (model.name, model.revision):
+            raise ModelNotFound("The library has changed its model; give the picture again.")
+        return like.vector
+    rows = _stored([like], reader, model)
+    if not len(rows):
+        raise PhotoNotFound("The picture to search by is not in the library any more.")
+    row: npt.NDArray[np.float32] = rows[0]
+    return row
+
+
+def _stored(
+    ids: Sequence[int], reader: CatalogReader, model: StoredModel
+) -> npt.NDArray[np.float32]:
+    """Return the vectors of those of the pictures that have one: float32 [at most n, d]."""
+    pages = reader.vectors(model, np.array(ids, dtype=np.int64))
+    return _rows([row for _, rows in pages for row in rows], model)
+
+
+def _rows(
+    vectors: Sequence[npt.NDArray[np.floating]], model: StoredModel
+) -> npt.NDArray[np.float32]:
+    return np.array(vectors, dtype=np.float32).reshape(-1, model.dimension)
+
+
+def _encode_picture(encoder: Encoder, path: Path) -> npt.NDArray[np.float32]:
+    """Embed the picture at `path`: a unit vector float32 [d]. Raises ImageUnreadable."""
+    # Imported here because queries in words need neither Pillow nor its plugins.
+    from imgsearch.encoders.decode import decode
+    from imgsearch.encoders.files import read_stable
+    from imgsearch.encoders.preprocess import to_pixels
+
+    preprocessing = encoder.description.preprocessing
+    limits = DecodeLimits()
+    try:
+        data, _ = read_stable(os.path.realpath(path), limits)
+        photo = decode(data, limits, reduce_for=preprocessing)
+    except OSError as error:
+        raise ImageUnreadable(f"Cannot search by {path}: {error.strerror or error}.") from error
+    except ImageUnreadable as error:
+        raise ImageUnreadable(f"Cannot search by {path}: {error}.") from error
+    pixels = to_pixels(photo.rgb, preprocessing)[None]
+    row: npt.NDArray[np.float32] = encoder.encode_images(pixels)[0]
+    return row
