@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import MakePhoto
+from PIL import Image
 
 from imgsearch import IndexSettings, Library
 from imgsearch.data import connection as connection_module
@@ -26,6 +27,7 @@ from imgsearch.data.migrations import migrate
 from imgsearch.data.photo_store import PhotoStore
 from imgsearch.data.reader import CatalogReader
 from imgsearch.data.records import (
+    FACTS_VERSION,
     FailureKind,
     FileFailure,
     FileStat,
@@ -67,6 +69,8 @@ def test_everything_that_is_written_can_be_read_back(tmp_path: Path) -> None:
         lens="50mm",
         latitude=-33.5,
         longitude=151.25,
+        rating=4,
+        keywords=("Beach", "été"),
     )
     vector = np.array([0.6, 0.8], dtype="<f2")
     with Catalog(tmp_path) as catalog:
@@ -96,6 +100,175 @@ def test_the_catalog_uses_wal_and_is_intact(indexed: Library) -> None:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert database.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+# The tables as imgsearch 0.1.0 made them.
+SCHEMA_1 = """
+CREATE TABLE meta ("key" VARCHAR NOT NULL, value VARCHAR NOT NULL, PRIMARY KEY ("key"));
+CREATE TABLE root (id INTEGER NOT NULL, path VARCHAR NOT NULL, added_at DOUBLE NOT NULL,
+ scanned_at DOUBLE, PRIMARY KEY (id), UNIQUE (path));
+CREATE TABLE model (id INTEGER NOT NULL, name VARCHAR NOT NULL, revision VARCHAR NOT NULL,
+ source VARCHAR NOT NULL, dimension INTEGER NOT NULL, PRIMARY KEY (id), UNIQUE (name, revision));
+CREATE TABLE picture (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, content_hash BLOB NOT NULL,
+ byte_size INTEGER NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
+ format VARCHAR NOT NULL, orientation INTEGER NOT NULL, taken_at VARCHAR, camera VARCHAR,
+ lens VARCHAR, latitude DOUBLE, longitude DOUBLE, orphaned_at DOUBLE, UNIQUE (content_hash));
+CREATE INDEX picture_orphaned_at ON picture (orphaned_at);
+CREATE INDEX picture_byte_size ON picture (byte_size);
+CREATE TABLE file (id INTEGER NOT NULL, root_id INTEGER NOT NULL, path VARCHAR NOT NULL,
+ size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, picture_id INTEGER NOT NULL, PRIMARY KEY (id),
+ UNIQUE (root_id, path), FOREIGN KEY(root_id) REFERENCES root (id) ON DELETE CASCADE,
+ FOREIGN KEY(picture_id) REFERENCES picture (id) ON DELETE CASCADE);
+CREATE INDEX file_picture_id ON file (picture_id);
+CREATE TABLE embedding (picture_id INTEGER NOT NULL, model_id INTEGER NOT NULL,
+ vector BLOB NOT NULL, PRIMARY KEY (picture_id, model_id),
+ FOREIGN KEY(picture_id) REFERENCES picture (id) ON DELETE CASCADE,
+ FOREIGN KEY(model_id) REFERENCES model (id) ON DELETE CASCADE);
+CREATE INDEX embedding_model_id ON embedding (model_id, picture_id);
+CREATE TABLE failure (id INTEGER NOT NULL, root_id INTEGER NOT NULL, path VARCHAR NOT NULL,
+ size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, kind VARCHAR NOT NULL, reason VARCHAR NOT NULL,
+ failed_at DOUBLE NOT NULL, PRIMARY KEY (id), UNIQUE (root_id, path),
+ FOREIGN KEY(root_id) REFERENCES root (id) ON DELETE CASCADE);
+PRAGMA application_id=1768777587;
+PRAGMA user_version=1;
+"""
+TABLES_1 = ("meta", "root", "model", "picture", "file", "embedding", "failure")
+
+
+def turn_into_schema_1(library: Path) -> None:
+    """Rewrite a catalog as the first version would have written it."""
+    path = library / "catalog.sqlite"
+    new = path.rename(library / "new.sqlite")
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(SCHEMA_1)
+        database.execute("ATTACH ? AS new", (str(new),))
+        for table in TABLES_1:
+            columns = ", ".join(
+                f'"{row[1]}"' for row in database.execute(f"PRAGMA table_info({table})")
+            )
+            database.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM new.{table}")
+        database.commit()
+    new.unlink()
+
+
+@pytest.fixture
+def old_library(
+    library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings
+) -> Library:
+    """A library of schema 1: four photos, three of them with a keyword, and one in two places."""
+    for name, word in (("a.jpg", "alpha"), ("b.jpg", "beta"), ("c.jpg", "gamma")):
+        exif = Image.Exif()
+        exif[0x9C9E] = word.encode("utf-16-le")
+        make_photo(name, "red", mark=ord(name[0]), exif=exif)
+    make_photo("plain.png", "blue")
+    (folder / "copy.jpg").write_bytes((folder / "a.jpg").read_bytes())
+    library.index(folder, settings=settings)
+    library.close()
+    turn_into_schema_1(library.path)
+    return library
+
+
+def keywords_of(library: Library) -> set[str]:
+    return {word for hit in library.search("red") for word in hit.facts.keywords}
+
+
+def versions(library: Library) -> list[int]:
+    with closing(sqlite3.connect(catalog_file(library))) as database:
+        return [row[0] for row in database.execute("SELECT facts_version FROM picture ORDER BY id")]
+
+
+def shape(database: sqlite3.Connection) -> dict[str, list[object]]:
+    """Return the tables and indexes of a database, whatever the order of the columns."""
+    names = [
+        row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type='table'")
+    ]
+    return {
+        name: [
+            sorted(row[1:] for row in database.execute(f"PRAGMA table_info({name})")),
+            sorted(row[2:] for row in database.execute(f"PRAGMA foreign_key_list({name})")),
+            sorted(row[1:] for row in database.execute(f"PRAGMA index_list({name})")),
+        ]
+        for name in names
+        if not name.startswith("sqlite_stat")
+    }
+
+
+def test_a_library_of_the_first_schema_is_brought_to_the_present_one(
+    old_library: Library, tmp_path: Path
+) -> None:
+    found = old_library.search("red")
+    Catalog(tmp_path / "fresh").close()
+
+    assert len(found) == 4
+    assert keywords_of(old_library) == set()
+    assert versions(old_library) == [1, 1, 1, 1]
+    assert (old_library.path / "catalog.sqlite.v1.backup").is_file()
+    with (
+        closing(sqlite3.connect(catalog_file(old_library))) as migrated,
+        closing(sqlite3.connect(tmp_path / "fresh" / "catalog.sqlite")) as fresh,
+    ):
+        assert shape(migrated) == shape(fresh)
+        assert migrated.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_the_next_run_reads_the_new_facts_and_embeds_nothing(
+    old_library: Library, folder: Path, settings: IndexSettings
+) -> None:
+    report = old_library.index(folder, settings=settings)
+
+    assert (report.unchanged, report.added, report.embedded) == (5, 0, 0)
+    assert keywords_of(old_library) == {"alpha", "beta", "gamma"}
+    assert versions(old_library) == [FACTS_VERSION] * 4
+    again = old_library.index(folder, settings=settings)
+    assert (again.unchanged, keywords_of(old_library)) == (5, {"alpha", "beta", "gamma"})
+
+
+def test_reading_facts_again_can_be_interrupted_and_goes_on(
+    old_library: Library, folder: Path, settings: IndexSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgsearch.indexer.reread.PICTURES_AT_ONCE", 1)
+
+    first = old_library.index(folder, settings=settings, should_stop=lambda: True)
+    kept = versions(old_library).count(FACTS_VERSION)
+    second = old_library.index(folder, settings=settings)
+
+    assert (first.interrupted, first.unchanged) == (True, 5)
+    assert 0 < kept < 4
+    assert (second.interrupted, versions(old_library)) == (False, [FACTS_VERSION] * 4)
+
+
+def test_what_cannot_be_read_again_keeps_its_facts(
+    old_library: Library, folder: Path, settings: IndexSettings
+) -> None:
+    damaged, changed = folder / "b.jpg", folder / "c.jpg"
+    before = damaged.stat()
+    damaged.write_bytes(b"x" * before.st_size)
+    os.utime(damaged, ns=(before.st_atime_ns, before.st_mtime_ns))
+    changed.write_bytes(b"no image any more")
+
+    report = old_library.index(folder, settings=settings)
+
+    assert (report.unchanged, report.failed) == (4, 1)
+    assert keywords_of(old_library) == {"alpha"}
+    [hit] = [hit for hit in old_library.search("red") if hit.name == "b.jpg"]
+    assert (hit.facts.format, hit.facts.width) == ("JPEG", 40)
+    again = old_library.index(folder, settings=settings)
+    assert (again.unchanged, again.failed) == (4, 1)
+    assert sorted(versions(old_library)) == [1, *[FACTS_VERSION] * 3]
+
+
+def test_keywords_go_with_their_picture(
+    library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings
+) -> None:
+    exif = Image.Exif()
+    exif[0x9C9E] = "word".encode("utf-16-le")
+    make_photo("a.jpg", exif=exif)
+    library.index(folder, settings=settings)
+    before = keywords_of(library)
+    library.remove(folder)
+
+    with closing(sqlite3.connect(catalog_file(library))) as database:
+        assert (before, database.execute("SELECT * FROM keyword").fetchall()) == ({"word"}, [])
 
 
 def test_a_migration_keeps_a_backup_of_the_old_schema(indexed: Library) -> None:

@@ -21,7 +21,7 @@ from imgsearch.errors import (
 )
 
 CATALOG_NAME = "catalog.sqlite"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # "imgs" in ASCII, kept in the SQLite header so that another program's database is never touched.
 APPLICATION_ID = 0x696D6773
 _SQLITE_HEADER = b"SQLite format 3\0"

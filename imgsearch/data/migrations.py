@@ -10,9 +10,24 @@ from imgsearch.data.connection import catalog_path, schema_version
 
 Migration = Callable[[sqlite3.Connection], None]
 
+
+def _add_keywords_and_saved_searches(connection: sqlite3.Connection) -> None:
+    """Turn schema 1 into 2; the next run of the indexer reads the facts that are new in it."""
+    for statement in (
+        "ALTER TABLE picture ADD COLUMN rating INTEGER",
+        "ALTER TABLE picture ADD COLUMN facts_version INTEGER DEFAULT '1' NOT NULL",
+        "CREATE TABLE keyword (picture_id INTEGER NOT NULL, folded VARCHAR NOT NULL,"
+        " word VARCHAR NOT NULL, PRIMARY KEY (picture_id, folded),"
+        " FOREIGN KEY(picture_id) REFERENCES picture (id) ON DELETE CASCADE) WITHOUT ROWID",
+        "CREATE INDEX keyword_folded ON keyword (folded)",
+        "CREATE TABLE saved_search (name VARCHAR NOT NULL, query VARCHAR NOT NULL,"
+        " created_at DOUBLE NOT NULL, PRIMARY KEY (name))",
+    ):
+        connection.execute(statement)
+
+
 # MIGRATIONS[n] turns schema n into schema n + 1, inside a transaction that the caller holds.
-# Schema 1 is the first that was ever written, so there is nothing to migrate yet.
-MIGRATIONS: Mapping[int, Migration] = {}
+MIGRATIONS: Mapping[int, Migration] = {1: _add_keywords_and_saved_searches}
 
 
 def migrate(

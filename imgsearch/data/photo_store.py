@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from typing import TypeVar
 
 from sqlalchemy import ColumnElement, and_, delete, exists, false, func, or_, select, update
@@ -12,6 +11,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
 from imgsearch.data.catalog import Catalog, bump_generation
+from imgsearch.data.keyword_store import add_keywords, picture_columns
 from imgsearch.data.records import FileFailure, FileStat, NewPhoto
 from imgsearch.data.schema import Embedding, Failure, File, Picture, Root
 from imgsearch.errors import RootUnknown
@@ -56,7 +56,7 @@ class PhotoStore:
                     {
                         "content_hash": photo.content_hash,
                         "byte_size": photo.file.size,
-                        **asdict(photo.facts),
+                        **picture_columns(photo.facts),
                     }
                     for photo in by_hash.values()
                 ],
@@ -73,6 +73,7 @@ class PhotoStore:
                     for photo in by_hash.values()
                 ],
             )
+            add_keywords(session, {ids[key]: one.facts.keywords for key, one in by_hash.items()})
             _link(session, [(photo.file, ids[photo.content_hash]) for photo in photos])
         return ids
 

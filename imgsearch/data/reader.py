@@ -171,7 +171,7 @@ class CatalogReader:
         rows = self.rows(
             "SELECT p.id, r.path, f.path, f.mtime_ns, p.content_hash, p.byte_size, p.width,"
             " p.height, p.format, p.orientation, p.taken_at, p.camera, p.lens, p.latitude,"
-            " p.longitude"
+            " p.longitude, p.rating"
             " FROM json_each(?) wanted CROSS JOIN picture p ON p.id = wanted.value"
             " CROSS JOIN file f ON f.picture_id = p.id CROSS JOIN root r ON r.id = f.root_id",
             json.dumps([int(one) for one in ids]),
@@ -188,6 +188,13 @@ class CatalogReader:
             paths.setdefault(id_, []).append(full)
             modified[id_] = min(mtime_ns, modified.get(id_, mtime_ns))
             facts[id_] = tuple(rest)
+        keywords: dict[int, list[str]] = {}
+        for id_, word in self.rows(
+            "SELECT picture_id, word FROM json_each(?) wanted"
+            " CROSS JOIN keyword ON picture_id = wanted.value ORDER BY picture_id, folded",
+            json.dumps(list(facts)),
+        ):
+            keywords.setdefault(id_, []).append(word)
         return {
             id_: StoredPicture(
                 id=id_,
@@ -195,7 +202,7 @@ class CatalogReader:
                 paths=tuple(sorted(paths[id_])),
                 byte_size=rest[1],
                 modified=modified[id_] / 1e9,
-                facts=PictureFacts(*rest[2:]),
+                facts=PictureFacts(*(*rest[2:], tuple(keywords.get(id_, ())))),
             )
             for id_, rest in facts.items()
         }

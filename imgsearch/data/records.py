@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
 from imgsearch.data.paths import printable
 
 # SQLite's integers have 64 bits; a file system may hold a time beyond the year 2262.
 _MAX_INTEGER = 2**63 - 1
+# Goes up when more is read from files: the next run of the indexer then reads the metadata of all
+# pictures that were read by an older version. 1: EXIF's time, camera, lens and place. 2: also
+# rating and keywords, from EXIF, XMP and IPTC.
+FACTS_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,11 @@ class FileFailure:
 
 @dataclass(frozen=True, slots=True)
 class PictureFacts:
-    """What a picture's bytes say about it. See `schema.Picture` for the units."""
+    """What a picture's bytes say about it. See `schema.Picture` for the units.
+
+    `rating` is 0 to 5 stars, or -1 for a picture that was rejected; `keywords` are each there once,
+    in alphabetical order.
+    """
 
     width: int
     height: int
@@ -64,6 +75,19 @@ class PictureFacts:
     lens: str | None = None
     latitude: float | None = None
     longitude: float | None = None
+    rating: int | None = None
+    keywords: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PictureFacts:
+        """Undo `dataclasses.asdict` and JSON, which knows no tuples. Raises TypeError."""
+        facts = cls(**values)
+        return replace(facts, keywords=tuple(str(word) for word in facts.keywords))
+
+
+def folded(word: str) -> str:
+    """Return what two words have in common that differ in upper and lower case only."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", word).casefold())
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Select,
+    Subquery,
     Table,
     and_,
     exists,
@@ -31,7 +32,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.orm import aliased
 
 from imgsearch.data.catalog import Catalog
-from imgsearch.data.records import FailureKind, FileStat
+from imgsearch.data.records import FACTS_VERSION, FailureKind, FileStat
 from imgsearch.data.schema import Embedding, Failure, File, PathText, Picture
 
 _PAGE = 1000
@@ -79,6 +80,14 @@ class PendingFile:
     sniff: bool
     size_known: bool
     picture_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutdatedPicture:
+    """A picture whose facts an older version has read, and a file that shows it."""
+
+    picture_id: int
+    file: FileStat
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +197,36 @@ class ScanTable:
                 )
             last = page[-1].id
 
+    def count_outdated(self) -> int:
+        """Return how many pictures have facts that an older version read; see `outdated`."""
+        with self._catalog.transaction() as session:
+            return session.execute(select(func.count()).select_from(_outdated())).scalar_one()
+
+    def outdated(self) -> Iterator[OutdatedPicture]:
+        """Yield pictures whose facts were read by an older version, each with a scanned file.
+
+        A picture comes once, whatever becomes of it meanwhile. The files are as they were when the
+        catalog heard of them last.
+        """
+        last = 0
+        while True:
+            found = _outdated()
+            statement = (
+                select(found.c.picture_id, _scanned)
+                .join(_scanned, _scanned.c.id == found.c.scanned_id)
+                .where(found.c.picture_id > last)
+                .order_by(found.c.picture_id)
+                .limit(_PAGE)
+            )
+            with self._catalog.transaction() as session:
+                page = session.execute(statement).all()
+            if not page:
+                return
+            for row in page:
+                file = FileStat(row.root_id, row.path, row.size, row.mtime_ns)
+                yield OutdatedPicture(row.picture_id, file)
+            last = page[-1].picture_id
+
     def gone(self, scopes: list[Scope], unreadable: list[Scope]) -> list[GoneFile]:
         """Return the catalog's files inside `scopes` that the scan did not meet.
 
@@ -247,6 +286,18 @@ def _embedded_before(model_id: int) -> ColumnElement[bool]:
         .join(Embedding, Embedding.picture_id == File.picture_id)
         .where(_same(File), Embedding.model_id == model_id)
         .exists()
+    )
+
+
+def _outdated() -> Subquery:
+    """Select (picture_id, scanned_id): pictures to read again, and one of the files of each."""
+    return (
+        select(File.picture_id, func.min(_scanned.c.id).label("scanned_id"))
+        .join(Picture, Picture.id == File.picture_id)
+        .join(_scanned, _same(File))
+        .where(Picture.facts_version < FACTS_VERSION)
+        .group_by(File.picture_id)
+        .subquery()
     )
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 from imgsearch.data.paths import from_stored, to_stored
+from imgsearch.data.records import FACTS_VERSION
 
 
 class PathText(TypeDecorator[str]):
@@ -70,7 +71,8 @@ class Picture(Base):
     """Content and the facts read from it.
 
     `content_hash` is SHA-256 of the file's bytes; `taken_at` is local time as the camera wrote it
-    (ISO 8601, no zone); `width` and `height` are pixels after the EXIF orientation is applied.
+    (ISO 8601, no zone); `width` and `height` are pixels after the EXIF orientation is applied;
+    `facts_version` is the `records.FACTS_VERSION` that the facts were read by.
     """
 
     __tablename__ = "picture"
@@ -96,6 +98,21 @@ class Picture(Base):
     longitude: Mapped[float | None]
     # Unix time since when no file shows this picture; null while one does.
     orphaned_at: Mapped[float | None]
+    rating: Mapped[int | None]
+    facts_version: Mapped[int] = mapped_column(default=FACTS_VERSION, server_default="1")
+
+
+class Keyword(Base):
+    """A word that a picture is labelled with; `folded` is what it is compared by."""
+
+    __tablename__ = "keyword"
+    __table_args__ = (Index("keyword_folded", "folded"), {"sqlite_with_rowid": False})
+
+    picture_id: Mapped[int] = mapped_column(
+        ForeignKey("picture.id", ondelete="CASCADE"), primary_key=True
+    )
+    folded: Mapped[str] = mapped_column(primary_key=True)
+    word: Mapped[str]
 
 
 class File(Base):
@@ -141,3 +158,13 @@ class Failure(Base):
     kind: Mapped[str]
     reason: Mapped[str]
     failed_at: Mapped[float]
+
+
+class SavedSearch(Base):
+    """A search under a name; `query` is JSON."""
+
+    __tablename__ = "saved_search"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    query: Mapped[str]
+    created_at: Mapped[float]

@@ -10,13 +10,14 @@ import io
 import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from imgsearch.encoders.base import Preprocessing
 from imgsearch.encoders.preprocess import draft_size
@@ -27,6 +28,11 @@ FORMATS = ("AVIF BMP DIB GIF HEIF ICO ICNS JPEG JPEG2000 PCX PNG PPM PSD SGI TGA
 # The modules of Pillow that bring them (an MPO opens as a JPEG); HEIF comes from pillow-heif.
 _PLUGINS = ("Avif Bmp Gif Icns Ico Jpeg Jpeg2K Mpo Pcx Png Ppm Psd Sgi Tga Tiff WebP").split()
 _ORIENTATION_TAG = 0x0112
+_TIFF_XMP, _TIFF_IPTC = 700, 33723
+# Where IPTC stands among the blocks that Photoshop puts into a JPEG.
+_PHOTOSHOP_IPTC = 0x0404
+# Real XMP packets have 2 to 20 kB, with the history of a Photoshop file some hundreds.
+_MAX_METADATA = 1 << 20
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -61,11 +67,23 @@ HOSTILE_INPUT_ERRORS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Metadata:
+    """What a file says besides its pixels, unjudged; each may be empty.
+
+    `xmp` is an XML packet and `iptc` a row of IPTC-IIM data sets, both of at most 1 MiB.
+    """
+
+    exif: Image.Exif
+    xmp: bytes = b""
+    iptc: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Photo:
     """A decoded picture: `rgb` stands upright; `width` and `height` are those of the full picture.
 
-    With a reduced decode `rgb` is smaller than that. `exif` may be empty; `icc_profile` says what
-    the colours of `rgb` mean where that is not sRGB.
+    With a reduced decode `rgb` is smaller than that; `icc_profile` says what the colours of `rgb`
+    mean where that is not sRGB.
     """
 
     rgb: Image.Image
@@ -73,7 +91,7 @@ class Photo:
     height: int
     format: str
     orientation: int
-    exif: Image.Exif
+    metadata: Metadata
     icc_profile: bytes | None = None
 
 
@@ -126,7 +144,30 @@ def _decode(data: bytes, limits: DecodeLimits, reduce_for: Preprocessing | None)
         if orientation >= 5:
             width, height = height, width
     profile = _icc_profile(image)
-    return Photo(rgb, width, height, image.format or "unknown", orientation, exif, profile)
+    # Some formats keep their metadata behind the pixels.
+    metadata = _metadata(image, exif)
+    return Photo(rgb, width, height, image.format or "unknown", orientation, metadata, profile)
+
+
+def read_metadata(file: BinaryIO) -> Metadata:
+    """Read what an image file says besides its pixels, which are decoded only where it must be.
+
+    Raises ImageUnreadable if it is no image, or the OSError of a file that cannot be read.
+    """
+    register_formats()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with _pillow_limit(None):
+                image = Image.open(file, formats=FORMATS)
+            metadata = _metadata(image, _exif(image))
+            # Pillow reads some tags when they are asked for, and the file will be closed then.
+            for block in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+                with suppress(*HOSTILE_INPUT_ERRORS):
+                    metadata.exif.get_ifd(block)
+            return metadata
+        except (*HOSTILE_INPUT_ERRORS, Image.DecompressionBombError, MemoryError) as error:
+            raise ImageUnreadable("not an image in a supported format, or damaged") from error
 
 
 @contextmanager
@@ -193,6 +234,30 @@ def _orientation(exif: Image.Exif) -> int:
     except HOSTILE_INPUT_ERRORS:
         return 1
     return value if isinstance(value, int) and value in _TRANSPOSE else 1
+
+
+def _metadata(image: Image.Image, exif: Image.Exif) -> Metadata:
+    return Metadata(exif, _block_of(image, "xmp", _TIFF_XMP), _iptc(image))
+
+
+def _iptc(image: Image.Image) -> bytes:
+    blocks = image.info.get("photoshop")
+    block = blocks.get(_PHOTOSHOP_IPTC) if isinstance(blocks, dict) else None
+    return _bounded(block) or _block_of(image, "iptc", _TIFF_IPTC)
+
+
+def _block_of(image: Image.Image, name: str, tag: int) -> bytes:
+    """Return a block that Pillow keeps by a name, or in a TIFF by a tag; empty if there is none."""
+    try:
+        tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+        value = image.info.get(name) or tags.get(tag)
+    except HOSTILE_INPUT_ERRORS:
+        return b""
+    return _bounded(value)
+
+
+def _bounded(value: object) -> bytes:
+    return value if isinstance(value, bytes) and len(value) <= _MAX_METADATA else b""
 
 
 def _icc_profile(image: Image.Image) -> bytes | None:

@@ -42,11 +42,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A file to decode; `path` is absolute. With `content`, these bytes are decoded instead."""
+    """A file to decode; `path` is absolute. With `content`, these bytes are decoded instead.
+
+    With `details_only` just the metadata are read, and only if the file still is as `file` says.
+    """
 
     file: FileStat
     path: str
     content: bytes | None = None
+    details_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,15 @@ class Gone:
     file: FileStat
 
 
-Outcome = Decoded | FileFailure | Gone
+@dataclass(frozen=True, slots=True)
+class Details:
+    """The metadata of a file, by their names in `PictureFacts`, but not those of its pixels."""
+
+    file: FileStat
+    values: dict[str, Any]
+
+
+Outcome = Decoded | FileFailure | Gone | Details
 
 
 class DecodeProcess:
@@ -117,8 +129,10 @@ class DecodeProcess:
 
     def decode(self, request: Request) -> Outcome:
         """Have one file decoded; afterwards `dead` tells whether the process survived it."""
-        header = {} if request.content is not None else {"path": request.path}
+        header: dict[str, Any] = {} if request.content is not None else {"path": request.path}
         file = request.file
+        if request.details_only:
+            header["details_of"] = [file.size, file.mtime_ns]
         return self._exchange(
             header,
             request.content or b"",
@@ -189,6 +203,10 @@ class DecodeProcess:
         kind = header["kind"]
         if kind == "gone":
             return Gone(file)
+        if kind == "details":
+            values = header["facts"]
+            facts = PictureFacts.from_json({"width": 0, "height": 0, "format": ""} | values)
+            return Details(file, {name: getattr(facts, name) for name in values})
         if kind != "photo":
             return FileFailure(file, str(header["reason"]), FailureKind(kind))
         edge = self._edge
@@ -199,7 +217,7 @@ class DecodeProcess:
         return Decoded(
             file=file,
             content_hash=bytes.fromhex(header["hash"]),
-            facts=PictureFacts(**header["facts"]),
+            facts=PictureFacts.from_json(header["facts"]),
             pixels=pixels.reshape(edge, edge, 3),
             thumbnail=body[pixels.nbytes :],
         )

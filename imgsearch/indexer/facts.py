@@ -1,4 +1,4 @@
-"""What a picture says about itself in EXIF: when, with what, where."""
+"""What a picture says about itself in EXIF, XMP and IPTC: when, with what, where, about what."""
 
 from __future__ import annotations
 
@@ -12,41 +12,54 @@ from typing import Any
 from PIL import ExifTags, Image
 
 from imgsearch.data.records import PictureFacts
-from imgsearch.encoders.decode import HOSTILE_INPUT_ERRORS, Photo
+from imgsearch.encoders.decode import HOSTILE_INPUT_ERRORS, Metadata, Photo
+from imgsearch.indexer.iptc import read_iptc
+from imgsearch.indexer.keywords import clean_keywords
+from imgsearch.indexer.xmp import read_xmp, stars_of_percent
 
 _MAX_TEXT = 128
+# Written by Windows and by many cameras, though they are in no standard.
+_RATING, _RATING_PERCENT, _XP_KEYWORDS = 0x4746, 0x4749, 0x9C9E
+_MAX_XP_BYTES = 1 << 16
 
 
 def read_facts(photo: Photo) -> PictureFacts:
     """Return the facts of a decoded photo; what is missing or makes no sense is None."""
+    return PictureFacts(
+        photo.width, photo.height, photo.format, photo.orientation, **read_details(photo.metadata)
+    )
+
+
+def read_details(metadata: Metadata) -> dict[str, Any]:
+    """Return, by their names in `PictureFacts`, the facts that are not about the pixels."""
     with warnings.catch_warnings():
         # Pillow warns about every damaged tag; such a tag is simply absent here.
         warnings.simplefilter("ignore")
-        return _read_facts(photo)
+        return _read_details(metadata)
 
 
-def _read_facts(photo: Photo) -> PictureFacts:
-    base: Mapping[int, Any] = photo.exif
-    detail = _block(photo.exif, ExifTags.IFD.Exif)
-    place = _block(photo.exif, ExifTags.IFD.GPSInfo)
+def _read_details(metadata: Metadata) -> dict[str, Any]:
+    base: Mapping[int, Any] = metadata.exif
+    detail = _block(metadata.exif, ExifTags.IFD.Exif)
+    place = _block(metadata.exif, ExifTags.IFD.GPSInfo)
     latitude, longitude = _coordinates(place)
-    return PictureFacts(
-        width=photo.width,
-        height=photo.height,
-        format=photo.format,
-        orientation=photo.orientation,
-        taken_at=_moment(
+    xmp = read_xmp(metadata.xmp)
+    words = (*xmp.words, *read_iptc(metadata.iptc), *_xp_keywords(_get(base, _XP_KEYWORDS)))
+    return {
+        "taken_at": _moment(
             _get(detail, ExifTags.Base.DateTimeOriginal)
             or _get(detail, ExifTags.Base.DateTimeDigitized)
             or _get(base, ExifTags.Base.DateTime)
         ),
-        camera=_camera(
+        "camera": _camera(
             _text(_get(base, ExifTags.Base.Make)), _text(_get(base, ExifTags.Base.Model))
         ),
-        lens=_text(_get(detail, ExifTags.Base.LensModel)),
-        latitude=latitude,
-        longitude=longitude,
-    )
+        "lens": _text(_get(detail, ExifTags.Base.LensModel)),
+        "latitude": latitude,
+        "longitude": longitude,
+        "rating": xmp.rating if xmp.rating is not None else _rating(base),
+        "keywords": clean_keywords(words),
+    }
 
 
 def _block(exif: Image.Exif, which: ExifTags.IFD) -> Mapping[int, Any]:
@@ -110,3 +123,23 @@ def _degrees(value: Any, limit: float) -> float | None:
         return None
     total = degrees + minutes / 60 + seconds / 3600
     return total if math.isfinite(total) and 0 <= total <= limit else None
+
+
+def _rating(base: Mapping[int, Any]) -> int | None:
+    stars, percent = _get(base, _RATING), _get(base, _RATING_PERCENT)
+    if isinstance(stars, int) and 0 <= stars <= 5:
+        return stars
+    return stars_of_percent(percent) if isinstance(percent, int) else None
+
+
+def _xp_keywords(value: Any) -> list[str]:
+    """Return the keywords that Windows writes: UTF-16LE, separated by semicolons."""
+    if isinstance(value, tuple):
+        try:
+            value = bytes(value)
+        except HOSTILE_INPUT_ERRORS:
+            return []
+    if not isinstance(value, bytes):
+        return []
+    text = value[:_MAX_XP_BYTES].decode("utf-16-le", errors="replace")
+    return text.partition("\0")[0].split(";")

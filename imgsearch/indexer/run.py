@@ -31,6 +31,7 @@ from imgsearch.encoders import Encoder
 from imgsearch.indexer.content import sniff
 from imgsearch.indexer.pipeline import Pipeline
 from imgsearch.indexer.report import IndexReport, ProgressCallback
+from imgsearch.indexer.reread import reread_details
 from imgsearch.indexer.roots import Target, check_folders, targets
 from imgsearch.indexer.scan import Scanner, ScanNotes
 from imgsearch.settings import IndexSettings
@@ -170,6 +171,18 @@ class _Run:
                 pipeline.run(self._pending_files(), self._pending, progress, should_stop)
         if self._report.interrupted:
             return
+        outdated = self._table.count_outdated()
+        if not reread_details(
+            self._catalog,
+            self._table,
+            root_paths,
+            self._encoder.description.preprocessing,
+            self._settings,
+            progress,
+            should_stop,
+        ):
+            self._report.interrupted = True
+            return
         self._table.forget_gone_failures(self._clean, self._notes.unreadable)
         self._catalog.mark_scanned(sorted(root_paths))
         if store.purge_orphans(self._settings.orphan_days):
@@ -180,7 +193,7 @@ class _Run:
             self._catalog.activate_model(self._model_id)
         active = self._catalog.active_model()
         self._report.active_model = active[0] if active else self._report.model
-        if self._pending or self._gone:
+        if self._pending or self._gone or outdated:
             self._refresh_cache()
 
     def _may_take_over(self) -> bool:

@@ -16,12 +16,12 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from imgsearch.encoders.base import Preprocessing, Resize
-from imgsearch.encoders.decode import decode, register_formats
-from imgsearch.encoders.files import read_stable
+from imgsearch.encoders.decode import decode, read_metadata, register_formats
+from imgsearch.encoders.files import open_regular, read_stable
 from imgsearch.encoders.preprocess import prepare
 from imgsearch.encoders.thumbnail import make_preview, make_thumbnail
 from imgsearch.errors import ImageUnreadable
-from imgsearch.indexer.facts import read_facts
+from imgsearch.indexer.facts import read_details, read_facts
 from imgsearch.indexer.frames import FrameError, read_frame, write_frame
 from imgsearch.settings import DecodeLimits
 
@@ -75,6 +75,8 @@ def _answer(
     """Return the header and body for one request: a file, or the `content` that came with it."""
     header: dict[str, Any] = {"kind": "photo"}
     try:
+        if "details_of" in request:
+            return {"kind": "details", "facts": _details(request)}, b""
         if "path" in request:
             content, facts = read_stable(request["path"], limits)
             header |= {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns}
@@ -99,6 +101,13 @@ def _answer(
         "facts": asdict(read_facts(photo)),
     }
     return header, prepared.pixels.tobytes() + thumbnail
+
+
+def _details(request: dict[str, Any]) -> dict[str, Any]:
+    with open_regular(request["path"]) as (file, facts):
+        if [facts.st_size, facts.st_mtime_ns] != request["details_of"]:
+            raise FileNotFoundError("another file has taken its place")
+        return read_details(read_metadata(file))
 
 
 if __name__ == "__main__":
