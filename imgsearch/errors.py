@@ -38,6 +38,18 @@ class PortTaken(UsageError):
     """The page cannot listen where it was told to."""
 
 
+class OutputInvalid(UsageError):
+    """Results cannot be written under the name that was given."""
+
+
+class OutputFailed(ImgsearchError):
+    """Results could not be written: the disk is full, or the folder may not be written to."""
+
+
+class BatchInvalid(UsageError):
+    """A file of queries cannot be read, is too large, or holds none."""
+
+
 class PhotoNotFound(ImgsearchError):
     """A photo was asked for that the library does not show, or whose file is not there."""
 
