@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imgsearch.errors import BatchInvalid, QueryInvalid
-from imgsearch.search.query import Query
+from imgsearch.search.query import Query, terms_of
 
 STANDARD_INPUT = "-"
 # Far more than anybody waits for; a file above this is hardly one of queries.
@@ -66,7 +66,7 @@ def read_batch(source: str, standard_input: BinaryIO | None = None) -> Batch:
         try:
             text = raw.decode("utf-8").strip()
             # Made only for its checks.
-            Query(text)
+            Query(terms_of(text))
         except UnicodeDecodeError:
             errors.append(BatchError(number, "This line is not UTF-8."))
         except QueryInvalid as error:

@@ -27,6 +27,7 @@ from imgsearch.cli_options import (
     examples,
     print_json,
 )
+from imgsearch.cli_query import add_query_commands
 from imgsearch.data.paths import printable
 from imgsearch.errors import ImgsearchError
 
@@ -44,7 +45,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(models_app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -152,52 +152,6 @@ def _offered_model(library: str | None) -> str | None:
     return model.name if answer else None
 
 
-@app.command(
-    epilog=examples(
-        "imgsearch query 'a red car in the snow'",
-        "imgsearch query sunset -n 3",
-        "imgsearch query --like photo.jpg",
-        "imgsearch query 'in winter' --like garden.jpg",
-        "imgsearch query -0 cat | xargs -0 ls -l",
-    )
-)
-def query(
-    text: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Argument(metavar="TEXT", help="What the photo shows, in English."),
-    ] = None,
-    limit: Annotated[
-        int, typer.Option("-n", "--limit", min=1, help="How many results at most.")
-    ] = 10,
-    like: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--like", metavar="IMAGE", help="Find pictures that look like this one."),
-    ] = None,
-    paths: Annotated[bool, typer.Option("--paths", help="Print nothing but paths.")] = False,
-    null: Annotated[
-        bool, typer.Option("-0", "--null", help="Like --paths, separated by NUL for xargs -0.")
-    ] = False,
-    as_json: JsonOption = False,
-    library: LibraryOption = None,
-    model: ModelOption = None,
-) -> None:
-    """Find the photos that show what TEXT says.
-
-    The best come first, each with its score: the cosine between words and picture. Only
-    its order has a meaning.
-    """
-    with imgsearch.Library.open(library, model=model) as opened:
-        results = opened.search(" ".join(text or []), like=like, limit=limit)
-    if results.note:
-        terminal.print_note(results.note)
-    if as_json:
-        print_json(asdict(results))
-    elif paths or null:
-        terminal.write_paths([hit.path for hit in results], b"\0" if null else b"\n")
-    else:
-        terminal.print_results(results)
-
-
 @app.command(epilog=examples("imgsearch status", "imgsearch status --failed"))
 def status(
     failed: Annotated[
@@ -274,6 +228,10 @@ def remove(
     with imgsearch.Library.open(library) as opened:
         count = opened.remove(root)
     print(f"Forgot {printable(root)} ({count} files). The photos were not touched.")
+
+
+add_query_commands(app)
+app.add_typer(models_app)
 
 
 class _Interruption:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
+import click
 import typer
 
 import imgsearch
@@ -25,7 +26,6 @@ from imgsearch.errors import UsageError
 
 if TYPE_CHECKING:
     from imgsearch.library import Library
-    from imgsearch.search.query import Query
     from imgsearch.search.results import SearchResults
 
 TextArgument = Annotated[
@@ -131,18 +131,18 @@ def query(
     The best come first, each with its match strength, 0 to 100, and the results end where they stop
     matching well. Where nothing does, what comes closest is shown, and it is said.
     """
-    from imgsearch.search.query import Query, split_picture, terms_of
+    from imgsearch.batch import BatchError, read_batch
+    from imgsearch.search.query import Query, Term, split_picture, terms_of
 
     words = " ".join(text or [])
-    _refuse_mixed(words or without or like or good or bad, queries, saved)
-    if output is not None:
-        check_place(Path(output))
-    shown = _Shown(as_json, paths, null, output, preview)
+    _refuse_mixed(bool(words or without or like or good or bad), queries, saved)
+    sink = Sink(as_json, paths, null, None if output is None else Path(output))
+    sink.check()
     with imgsearch.Library.open(library, model=model, device=device) as opened:
 
-        def ask(words: str, pictures: Sequence[str] = (), unwanted: Sequence[str] = ()) -> Query:
+        def ask(terms: Sequence[Term]) -> Query:
             return Query(
-                terms=terms_of(words, [split_picture(one) for one in pictures], unwanted),
+                terms=tuple(terms),
                 sort=sort,
                 min_strength=min_strength,
                 cut_off=not everything,
@@ -151,18 +151,136 @@ def query(
                 bad=tuple(_picture_id(opened, one) for one in bad or ()),
             )
 
+        failed: Sequence[BatchError] = ()
         if queries is not None:
-            lines = _lines(queries)
-            asked = [ask(line) for line in lines]
+            batch = read_batch(queries)
+            failed, names = batch.errors, [line.text for line in batch.lines]
+            asked = [ask(terms_of(name)) for name in names]
+        elif saved is not None:
+            names, asked = [saved], [opened.saved_search(saved)]
         else:
-            lines = [words if saved is None else saved]
-            asked = [ask(words, like or (), without or ()) if saved is None else opened.saved_search(saved)]
+            pictures = [split_picture(one) for one in like or ()]
+            names, asked = [words], [ask(terms_of(words, pictures, without or ()))]
         if save is not None:
             opened.save_search(save, asked[0])
             print(f"Saved. Run it with: imgsearch query --saved {printable(save)}")
             return
-        paged = [
-            replace(one, limit=limit, offset=(page - 1) * limit, explain=explain) for one in asked
-        ]
-        results = opened.answer_all(paged)
-        _show(opened, lines, results, shown)
+        results = opened.answer_all(
+            [replace(one, limit=limit, offset=(page - 1) * limit, explain=explain) for one in asked]
+        )
+    sink.write(names, results)
+    for error in failed:
+        terminal.print_note(f"Line {error.number} of the queries was left out: {error.reason}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """Where the results of a command go, and in what form."""
+
+    as_json: bool
+    paths: bool
+    null: bool
+    file: Path | None
+
+    def check(self) -> None:
+        """Raise what would keep the results from being written, before any work is done."""
+        if self.file is not None:
+            from imgsearch.outputs import check_place
+
+            check_place(self.file)
+
+    def write(self, names: Sequence[str], results: Sequence[SearchResults]) -> None:
+        """Write the results of the queries of these names."""
+        if self.file is not None:
+            from imgsearch.outputs import write_results
+
+            write_results(results, names, self.file)
+            count = sum(len(found) for found in results)
+            print(f"Wrote {count} results to {printable(str(self.file))}.")
+        elif self.as_json and len(results) == 1:
+            print_json(asdict(results[0]))
+        elif self.as_json:
+            from imgsearch.outputs import as_json
+
+            print(as_json(results, names))
+        elif self.paths or self.null:
+            found = [hit.path for one in results for hit in one]
+            terminal.write_paths(found, b"\0" if self.null else b"\n")
+        else:
+            for name, one in zip(names, results, strict=True):
+                if len(results) > 1:
+                    print(f"{printable(name)}:")
+                terminal.print_results(one)
+        for note in {one.note: None for one in results if one.note}:
+            terminal.print_note(note)
+
+
+def _refuse_mixed(given: bool, queries: str | None, saved: str | None) -> None:
+    if given + (queries is not None) + (saved is not None) > 1:
+        raise UsageError(
+            "A saved search and a file of queries stand for themselves. Leave out the other parts "
+            "of the query."
+        )
+
+
+def _picture_id(library: Library, named: str) -> int:
+    """Return the id of a picture that was named by its id or its path. Raises PhotoNotFound."""
+    if named.isascii() and named.isdigit() and len(named) < 16:
+        return int(named)
+    return library.picture_id(named)
+
+
+def save(context: typer.Context, name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
+    """Keep a search under a name: `imgsearch save NAME` and then whatever `query` takes.
+
+    Run it with `imgsearch query --saved NAME`; the page shows it, too.
+    """
+    program = context.find_root().command
+    assert isinstance(program, click.Group)
+    command = program.commands["query"]
+    command.main(["--save", name, *context.args], "imgsearch query", standalone_mode=False)
+
+
+def saved(
+    delete: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--delete", metavar="NAME", help="Forget a search."),
+    ] = None,
+    as_json: JsonOption = False,
+    library: LibraryOption = None,
+) -> None:
+    """List the searches that were saved."""
+    from imgsearch.search.saved import to_json
+
+    with imgsearch.Library.open(library) as opened:
+        if delete is not None:
+            opened.forget_search(delete)
+            print(f"Forgot the search {printable(delete)}.")
+            return
+        found = opened.saved_searches()
+    if as_json:
+        print_json({name: json.loads(to_json(query)) for name, query in found.items()})
+        return
+    for name, query in found.items():
+        print(f"{printable(name)}: {query.described}")
+    if not found:
+        print("No search was saved. Save one with: imgsearch save NAME TEXT")
+
+
+def add_query_commands(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    app.command(
+        epilog=examples(
+            "imgsearch query 'a red car in the snow'",
+            "imgsearch query 'a beach' --not people -n 3",
+            "imgsearch query 'in winter' --like garden.jpg:0.5 --after 2021",
+            "imgsearch query -0 cat | xargs -0 ls -l",
+        )
+    )(query)
+    app.command(
+        epilog=examples("imgsearch save cats 'a cat' --not dogs --after 2020"),
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )(save)
+    app.command(epilog=examples("imgsearch saved", "imgsearch saved --delete cats"))(saved)

@@ -211,6 +211,63 @@ class Library:
         with self._lock:
             return self._queries().search_all(queries)
 
+    def picture_id(self, path: str | os.PathLike[str]) -> int:
+        """Return the id of the picture that a file of this library shows. Raises PhotoNotFound."""
+        full = os.path.abspath(os.path.expanduser(path))
+        with self._lock:
+            found = self._queries().picture_at(full)
+        if found is None:
+            raise PhotoNotFound(f"{full} is not a photo of this library.")
+        return found
+
+    def save_search(self, name: str, query: Query) -> None:
+        """Keep a search under a name, in the place of another of that name.
+
+        Raises QueryInvalid for a name that cannot be shown, or a search by a picture that is kept
+        nowhere; or a LibraryError.
+        """
+        from imgsearch.data.catalog import Catalog
+        from imgsearch.data.connection import connect_read_only
+        from imgsearch.data.saved_searches import keep_search
+        from imgsearch.search.saved import checked_name, to_json
+
+        named, kept = checked_name(name), to_json(query)
+        connect_read_only(self.path).close()
+        with Catalog(self.path) as catalog:
+            keep_search(catalog, named, kept)
+
+    def saved_searches(self) -> dict[str, Query]:
+        """Return the searches that were saved, by name, in alphabetical order.
+
+        Those that cannot be read are left out. Raises a LibraryError.
+        """
+        from imgsearch.search.saved import readable
+
+        with self._lock:
+            return readable(self._queries().saved())
+
+    def saved_search(self, name: str) -> Query:
+        """Return a search that was saved. Raises QueryInvalid where there is none to be read."""
+        from imgsearch.search.saved import from_json, unknown_search
+
+        with self._lock:
+            kept = self._queries().saved()
+        if name not in kept:
+            raise unknown_search(name, kept)
+        return from_json(kept[name])
+
+    def forget_search(self, name: str) -> None:
+        """Forget a search that was saved. Raises QueryInvalid if there is none of that name."""
+        from imgsearch.data.catalog import Catalog
+        from imgsearch.data.connection import connect_read_only
+        from imgsearch.data.saved_searches import forget_search
+        from imgsearch.search.saved import unknown_search
+
+        connect_read_only(self.path).close()
+        with Catalog(self.path) as catalog:
+            if not forget_search(catalog, name):
+                raise unknown_search(name, self.saved_searches())
+
     def facets(self) -> Facets:
         """Return what can be filtered by. Raises LibraryNotFound or another LibraryError."""
         with self._lock:

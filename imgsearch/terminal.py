@@ -17,7 +17,7 @@ from imgsearch.wording import human_bytes
 if TYPE_CHECKING:
     from imgsearch.data.records import FailedFile, LibraryStatus, ModelListing
     from imgsearch.indexer.report import IndexReport, Progress
-    from imgsearch.search.results import SearchResults
+    from imgsearch.search.results import SearchHit, SearchResults
 
 # Without a terminal, a line of progress is printed this often (seconds).
 _PLAIN_PROGRESS_SECONDS = 5.0
@@ -42,15 +42,35 @@ def write_paths(paths: Sequence[str], end: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def print_results(results: SearchResults) -> None:
-    """Print hits as rank, score and path; on a terminal the paths are links to the files."""
+def print_results(results: SearchResults, first: int = 1) -> None:
+    """Print hits as rank, match strength and path; on a terminal the paths are links to the files.
+
+    `first` is the rank of the first. What is said about the whole goes to standard error.
+    """
+    if results.matching == 0:
+        print_note("Nothing matches well; the closest are:")
     link = _is_terminal(sys.stdout)
-    for rank, hit in enumerate(results, start=1):
+    for rank, hit in enumerate(results, start=first):
         shown = printable(hit.path)
         if link:
             shown = f"\x1b]8;;{file_uri(hit.path)}\x1b\\{shown}\x1b]8;;\x1b\\"
-        copies = f"  (+{len(hit.duplicates)} identical)" if hit.duplicates else ""
-        print(f"{rank:3d}  {hit.score:.3f}  {shown}{copies}")
+        strength = "" if hit.strength is None else hit.strength
+        print(f"{rank:3d}  {strength:>3}  {shown}{_more_of(hit)}")
+        if hit.parts:
+            parts = ", ".join(f"{printable(one.part)} {one.strength}" for one in hit.parts)
+            print(f"          id {hit.picture_id}: {parts}")
+    left = results.total - (first - 1) - len(results)
+    if left > 0:
+        print_note(f"{left} more: add -n {results.total}, or --page.")
+
+
+def _more_of(hit: SearchHit) -> str:
+    counts = []
+    if hit.duplicates:
+        counts.append(f"+{len(hit.duplicates)} identical")
+    if hit.others:
+        counts.append(f"+{len(hit.others)} of the same moment")
+    return f"  ({', '.join(counts)})" if counts else ""
 
 
 def file_uri(path: str) -> str:

@@ -103,7 +103,7 @@ def test_dry_run(tmp_path: Path, make_photo: MakePhoto, folder: Path) -> None:
 
 @pytest.mark.usefixtures("use_examples")
 def test_json_results_have_paths_scores_and_facts() -> None:
-    answer = json.loads(run("query", "a cup of coffee", "--json", "-n", "3").stdout)
+    answer = json.loads(run("query", "a cup of coffee", "--json", "--all", "-n", "3").stdout)
 
     best = answer["hits"][0]
     assert len(answer["hits"]) == 3
@@ -115,7 +115,7 @@ def test_json_results_have_paths_scores_and_facts() -> None:
 
 @pytest.mark.usefixtures("use_examples")
 def test_null_separated_paths_for_xargs() -> None:
-    answer = run("query", "-0", "cat")
+    answer = run("query", "-0", "--all", "cat")
 
     assert answer.stdout.count("\0") == 10
     assert "\n" not in answer.stdout

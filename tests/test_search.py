@@ -48,7 +48,7 @@ def cache_files(library: Library) -> list[Path]:
 
 
 def test_the_best_match_comes_first_with_scores_that_fall(colours: Library) -> None:
-    results = colours.search("something yellow")
+    results = colours.search("something yellow", cut_off=False)
 
     scores = [hit.score for hit in results]
     assert names(results)[0] == "yellow"
@@ -62,14 +62,14 @@ def test_scores_are_the_cosines_of_the_encoder(colours: Library) -> None:
     pixels = np.full((1, 8, 8, 3), (255, 0, 0), dtype=np.uint8)
     cosine = float((encoder.encode_images(pixels) @ encoder.encode_texts(["blue"]).T)[0, 0])
 
-    found = {Path(hit.path).stem: hit.score for hit in colours.search("blue")}
+    found = {Path(hit.path).stem: hit.score for hit in colours.search("blue", cut_off=False)}
 
     assert found["red"] == pytest.approx(cosine, abs=2e-2)
 
 
 def test_the_limit_is_kept(colours: Library) -> None:
     assert len(colours.search("red", limit=2)) == 2
-    assert len(colours.search("red", limit=10_000)) == len(COLOURS)
+    assert len(colours.search("red", limit=10_000, cut_off=False)) == len(COLOURS)
 
 
 def test_equal_scores_come_in_a_stable_order(
@@ -125,7 +125,7 @@ def test_a_limit_below_one_is_refused(colours: Library) -> None:
 
 @pytest.mark.parametrize("text", ["red " * 2500, "\ud800 red", "🏖️ red", "红色的汽车", "a" * 10_000])
 def test_odd_queries_get_an_answer(colours: Library, text: str) -> None:
-    assert len(colours.search(text)) == len(COLOURS)
+    assert len(colours.search(text, cut_off=False)) == len(COLOURS)
 
 
 def test_a_query_in_another_script_gets_a_remark(colours: Library) -> None:
@@ -266,7 +266,7 @@ def test_a_cache_that_lies_is_made_again(colours: Library, part: str) -> None:
         data[start : start + 8] = b"\xff\x7f" * 4
     path.write_bytes(data)
 
-    results = colours.search("red")
+    results = colours.search("red", cut_off=False)
 
     assert names(results)[0] == "red"
     assert set(names(results)) == set(COLOURS)

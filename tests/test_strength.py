@@ -91,7 +91,7 @@ def colours(
 
 
 def test_strengths_fall_with_the_scores(colours: Library) -> None:
-    hits = colours.search("red")
+    hits = colours.search("red", cut_off=False)
 
     strengths = [hit.strength for hit in hits if hit.strength is not None]
     assert len(strengths) == len(COLOURS)
@@ -100,12 +100,12 @@ def test_strengths_fall_with_the_scores(colours: Library) -> None:
 
 
 def test_a_minimum_leaves_out_exactly_the_weaker(colours: Library) -> None:
-    everything = colours.search("yellow")
+    everything = colours.search("yellow", cut_off=False)
     known = sorted({hit.strength for hit in everything if hit.strength is not None})
     assert len(known) > 2, known
 
     for least in (*known, *(one + 1 for one in known), 100):
-        results = colours.search("yellow", min_strength=least)
+        results = colours.search("yellow", min_strength=least, cut_off=False)
 
         expected = [hit for hit in everything if hit.strength is not None and hit.strength >= least]
         assert [(hit.picture_id, hit.strength) for hit in results] == [
@@ -115,7 +115,7 @@ def test_a_minimum_leaves_out_exactly_the_weaker(colours: Library) -> None:
 
 
 def test_a_minimum_and_pages(colours: Library) -> None:
-    everything = colours.search("yellow")
+    everything = colours.search("yellow", cut_off=False)
     least = everything[2].strength
     assert least is not None
 
@@ -127,16 +127,12 @@ def test_a_minimum_and_pages(colours: Library) -> None:
 
 
 def test_the_strength_does_not_depend_on_the_filters(colours: Library) -> None:
-    whole = {hit.name: hit.strength for hit in colours.search("red")}
+    whole = {hit.name: hit.strength for hit in colours.search("red", cut_off=False)}
     square = Filters(orientations=("landscape",), max_pixels=1_201)
 
-    some = colours.search("red", filters=square, limit=1)
+    some = colours.search("red", cut_off=False, filters=square, limit=1)
 
     assert some[0].strength == whole[some[0].name]
-
-
-def test_without_being_asked_for_there_is_no_strength(colours: Library) -> None:
-    assert {hit.strength for hit in colours.search("red")} == {None}
 
 
 def test_a_damaged_cache_is_noticed_before_strengths_are_computed(colours: Library) -> None:
@@ -183,7 +179,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
 
 
 def test_a_good_match_stands_out(examples: Library) -> None:
-    best, *others = examples.search("a cup of coffee", limit=100)
+    best, *others = examples.search("a cup of coffee", limit=100, cut_off=False)
 
     assert (best.name, len(others)) == ("coffee.jpg", 11)
     assert best.strength is not None
@@ -199,7 +195,7 @@ def test_a_minimum_strength_leaves_the_good_match(examples: Library) -> None:
 
 
 def test_a_sentence_about_nothing_matches_nothing(examples: Library) -> None:
-    results = examples.search("the tax return was filed late")
+    results = examples.search("the tax return was filed late", cut_off=False)
 
     assert results[0].strength is not None
     assert results[0].strength < 60

@@ -26,7 +26,7 @@ from imgsearch.data.connection import (
     schema_version,
     translated_errors,
 )
-from imgsearch.data.paths import from_stored
+from imgsearch.data.paths import from_stored, to_stored
 from imgsearch.data.records import PictureFacts
 
 _PAGE = 10_000
@@ -212,6 +212,21 @@ class CatalogReader:
         found = self.ids("SELECT id FROM picture WHERE content_hash = ?", content_hash)
         pictures = self.pictures(found.tolist())
         return next(iter(pictures.values()), None)
+
+    def picture_at(self, path: str) -> int | None:
+        """Return the id of the picture that the file at an absolute path shows, or None."""
+        for root_id, stored in self.rows("SELECT id, path FROM root"):
+            root = from_stored(stored)
+            if os.path.commonpath((root, path)) != os.path.normpath(root):
+                continue
+            found = self.ids(
+                "SELECT picture_id FROM file WHERE root_id = ? AND path = ?",
+                root_id,
+                to_stored(os.path.relpath(path, root)),
+            )
+            if len(found):
+                return int(found[0])
+        return None
 
     def roots(self) -> list[str]:
         """Return the absolute paths of the library's roots."""

@@ -108,6 +108,19 @@ class QueryEngine:
         picture = self._reader.picture_of(content_hash)
         return None if picture is None else (picture, self._reader.roots())
 
+    def picture_at(self, path: str) -> int | None:
+        """Return the id of the picture that the file at an absolute path shows, or None."""
+        self._refresh()
+        return None if self._reader.is_uninitialised() else self._reader.picture_at(path)
+
+    def saved(self) -> dict[str, str]:
+        """Return the saved searches as JSON, by name, in alphabetical order."""
+        self._refresh()
+        if self._reader.is_uninitialised():
+            return {}
+        rows = self._reader.rows("SELECT name, query FROM saved_search ORDER BY name")
+        return {str(name): str(query) for name, query in rows}
+
     def encoder(self) -> Encoder:
         """Return the encoder that queries use. Raises LibraryEmpty or a ModelError."""
         self._refresh()

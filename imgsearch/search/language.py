@@ -25,7 +25,7 @@ _MAX_PARTS = 16
 _TOKEN = re.compile(
     r"""
     (?P<minus>(?<!\S)-(?=["“]|[^\W\d_]))
-  | (?P<plus>(?<!\S)\+(?=\s|["“]|[^\W\d_]))
+  | (?P<plus>(?<!\S)\+(?=\s|$|["“]|[^\W\d_]))
   | ["“](?P<quoted>[^"“”]*)["”](?::(?P<quoted_weight>\d{0,4}\.?\d{1,6})(?!\S))?
   | (?P<word>[^\s"“”]+)
   | (?P<stray>["“”])

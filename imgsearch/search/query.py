@@ -78,9 +78,9 @@ class Query:
     are to be listed in an order other than "match".
 
     `terms` are compared with the pictures (see `search.combine` for the formula). `sort` is
-    "match", "date" (newest first), "name" or "size" (largest first). With `cut_off` the results end where
-    they stop matching well; `min_strength` (0 to 100) sets that place by hand. With `group`, frames
-    of one moment count as one result. `good` and `bad` are ids of pictures that a person has marked
+    "match", "date" (newest first), "name" or "size" (largest first). With `cut_off` the results end
+    where they stop matching well; `min_strength` (0 to 100) sets that place by hand. With `group`,
+    frames of one moment count as one result. `good` and `bad` are ids of pictures that a person has marked
     as such. With `explain` every result tells how well it answers each part.
     """
 
@@ -129,6 +129,14 @@ class Query:
     def unwanted(self) -> tuple[Term, ...]:
         """The parts that pictures shall not match."""
         return tuple(term for term in self.terms if term.weight < 0)
+
+    @property
+    def described(self) -> str:
+        """The query as a person would read it, safe to show anywhere."""
+        parts = " + ".join(term.name for term in self.wanted) or f"all, by {self.sort}"
+        without = "".join(f" -{term.name.removeprefix('not ')}" for term in self.unwanted)
+        marks = f" ({len(self.good)} good, {len(self.bad)} bad)" if self.good or self.bad else ""
+        return parts + without + (" with filters" if self.filters.any else "") + marks
 
     @property
     def words(self) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from imgsearch.data.filters import Filters, Near
+from imgsearch.data.filters import Filters
 from imgsearch.errors import QueryInvalid
 from imgsearch.search.query import Query, Term
 
+_MAX_NAME = 100
 # What belongs to a page of results and not to the search.
 _NOT_KEPT = ("terms", "filters", "limit", "offset", "explain")
 
@@ -51,6 +54,31 @@ def from_json(text: str) -> Query:
         raise QueryInvalid("This saved search cannot be read. Save it again.") from error
 
 
+def readable(kept: Mapping[str, str]) -> dict[str, Query]:
+    """Return those of some saved searches that can be read."""
+    found: dict[str, Query] = {}
+    for name, text in kept.items():
+        with contextlib.suppress(QueryInvalid):
+            found[name] = from_json(text)
+    return found
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a search without outer spaces. Raises QueryInvalid if it is no name."""
+    named = name.strip()
+    if not named or not named.isprintable() or len(named) > _MAX_NAME:
+        raise QueryInvalid(
+            f"A search needs a name of 1 to {_MAX_NAME} characters that can be printed."
+        )
+    return named
+
+
+def unknown_search(name: str, known: Iterable[str]) -> QueryInvalid:
+    """Return the error that no search of that name was saved."""
+    held = ", ".join(known) or "none"
+    return QueryInvalid(f"No search {name!r} was saved; there are: {held}.")
+
+
 def _from_term(term: Term) -> dict[str, Any]:
     subject = term.subject
     if isinstance(subject, str):
@@ -74,8 +102,6 @@ def _to_term(values: dict[str, Any]) -> Term:
 def _plain(value: Any) -> Any:
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, Near):
-        return [value.latitude, value.longitude, value.kilometres]
     return value
 
 
@@ -84,8 +110,6 @@ def _to_filters(values: dict[str, Any]) -> Filters:
     for name in ("since", "until"):
         if name in ready:
             ready[name] = date.fromisoformat(ready[name])
-    if "near" in ready:
-        ready["near"] = Near(*(float(number) for number in ready["near"]))
     return Filters(**ready)
 
 
