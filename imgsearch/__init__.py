@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from imgsearch.data.facets import Facets
     from imgsearch.data.filters import Filters
+    from imgsearch.data.places import Near
     from imgsearch.data.records import FailedFile, LibraryStatus, PictureFacts
     from imgsearch.encoders import Encoder, ModelDescription, load_encoder
     from imgsearch.errors import (
@@ -47,6 +48,7 @@ __all__ = [
     "LibraryNotFound",
     "LibraryStatus",
     "ModelDescription",
+    "Near",
     "PhotoFile",
     "PhotoNotFound",
     "PictureFacts",
@@ -73,6 +75,7 @@ _HOMES = {
     "LibraryNotFound": "errors",
     "LibraryStatus": "data.records",
     "ModelDescription": "encoders",
+    "Near": "data.places",
     "PhotoFile": "search.originals",
     "PhotoNotFound": "errors",
     "PictureFacts": "data.records",

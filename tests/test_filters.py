@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from conftest import MakePhoto
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
@@ -21,12 +26,14 @@ from imgsearch import (
     Filters,
     IndexSettings,
     Library,
+    Near,
     PhotoNotFound,
     PictureReference,
     SearchResults,
 )
 from imgsearch.data.catalog import Catalog
 from imgsearch.data.connection import catalog_path
+from imgsearch.data.name_patterns import NamePatterns
 from imgsearch.data.photo_store import PhotoStore
 from imgsearch.data.records import FileStat, NewPhoto, PictureFacts
 from imgsearch.encoders.fake import FakeEncoder
@@ -161,7 +168,17 @@ def test_days(album: Album, since: str | None, until: str | None, expected: set[
     [
         (Filters(cameras=("Canon EOS R6",)), {"exif"}),
         (Filters(cameras=("Canon EOS R6", "Nikon Z6")), {"exif", "turned"}),
-        (Filters(cameras=("canon eos r6",)), set()),
+        (Filters(cameras=("canon eos r6",)), {"exif"}),
+        (Filters(cameras=("canon*", "*z?")), {"exif", "turned"}),
+        (Filters(cameras=("canon",)), set()),
+        (Filters(cameras=("\udcff",)), set()),
+        (Filters(keywords=("\udcff",)), set()),
+        (Filters(names=("*.PNG",)), {"start", "end", NO_TEXT_FILE}),
+        (Filters(names=("start*", "a/*.webp")), {"start", "wide"}),
+        (Filters(names=("deep/*",)), {"start"}),
+        (Filters(names=("eep/*",)), set()),
+        (Filters(has_place=True), set()),
+        (Filters(formats=("BMP",), min_bytes=31_000, max_bytes=32_000), {"top"}),
         (Filters(cameras=("' OR 1=1 --",)), set()),
         (Filters(orientations=("landscape",)), {"exif", "wide"}),
         (Filters(orientations=("portrait",)), {"start", "turned"}),
@@ -170,7 +187,6 @@ def test_days(album: Album, since: str | None, until: str | None, expected: set[
             Filters(orientations=("square", "portrait")),
             {"end", NO_TEXT_FILE, "top", "start", "turned"},
         ),
-        (Filters(orientations=("round",)), set()),
         (Filters(formats=("JPEG",)), {"exif", "turned"}),
         (Filters(formats=("WEBP", "BMP")), {"wide", "top"}),
         (Filters(formats=("GIF",)), set()),
@@ -185,6 +201,43 @@ def test_days(album: Album, since: str | None, until: str | None, expected: set[
 )
 def test_facts(album: Album, filters: Filters, expected: set[str]) -> None:
     assert album.names(filters) == expected
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Filters(orientations=("round",)), "landscape"),
+        (lambda: Filters(min_pixels=-1), "size"),
+        (lambda: Filters(max_bytes=2**70), "size"),
+        (lambda: Filters(min_rating=6), "rating"),
+        (lambda: Filters(keywords=("a", " ")), "keyword"),
+        (lambda: Filters(names=("",)), "pattern"),
+        (lambda: Filters(names=("x" * 300,)), "pattern"),
+        (lambda: Near(90.1, 0), "place"),
+        (lambda: Near(float("nan"), 0), "place"),
+        (lambda: Near(0, -181), "place"),
+        (lambda: Near(0, 0, 0), "kilometres"),
+        (lambda: Near(0, 0, float("inf")), "kilometres"),
+    ],
+)
+def test_values_that_make_no_sense(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(QueryInvalid, match=message):
+        make()
+
+
+def test_known_distances() -> None:
+    berlin = Near(52.5200, 13.4050, 1.0)
+
+    assert berlin.distance(48.8566, 2.3522) == pytest.approx(877.5, abs=1)
+    assert Near(0, 179.9, 1.0).distance(0, -179.9) == pytest.approx(22.24, abs=0.01)
+    assert Near(90, 0, 1.0).distance(-90, 77) == pytest.approx(20_015, abs=1)
+
+
+@given(st.text(max_size=30), st.text(max_size=60))
+def test_any_pattern_can_be_asked_for(pattern: str, path: str) -> None:
+    assume(pattern)
+
+    assert NamePatterns([pattern]).match(path) in (True, False)
 
 
 def test_a_thousand_folders_are_no_damage(album: Album) -> None:
@@ -311,11 +364,15 @@ def test_facets_tell_an_absent_root(
 
 @dataclass(frozen=True)
 class Shown:
-    """A file that shows a picture: its root (0 or 1), folder below it, and time in seconds."""
+    """A file that shows a picture: its root (0 or 1), folder below it, and time in seconds.
+
+    The number of its picture is added to `name`, so that no two are equal.
+    """
 
     root: int
     folder: str
     changed: int
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -327,11 +384,20 @@ class Row:
     format: str = "PNG"
     camera: str | None = None
     taken: str | None = None
+    lens: str | None = None
+    place: tuple[float, float] | None = None
+    rating: int | None = None
+    keywords: tuple[str, ...] = ()
+    byte_size: int = 1
     files: tuple[Shown, ...] = (Shown(0, "", 0),)
 
 
 ROOTS = ("/one", "/one and two")
 QUERY = PictureReference(np.array([1, 0, 0, 0], dtype=np.float32), "fake", "1", b"", "")
+
+
+def name_of(file: Shown, number: int, copy: int) -> str:
+    return f"{file.name}{number} {copy}"
 
 
 def write_rows(library: Path, rows: Sequence[Row]) -> None:
@@ -344,10 +410,20 @@ def write_rows(library: Path, rows: Sequence[Row]) -> None:
         for number, row in enumerate(rows):
             angle = row.level * 0.25
             vector = np.array([np.cos(angle), np.sin(angle), 0, 0], dtype="<f2").tobytes()
-            facts = PictureFacts(*row.size, row.format, taken_at=row.taken, camera=row.camera)
+            facts = PictureFacts(
+                *row.size,
+                row.format,
+                taken_at=row.taken,
+                camera=row.camera,
+                lens=row.lens,
+                latitude=row.place[0] if row.place else None,
+                longitude=row.place[1] if row.place else None,
+                rating=row.rating,
+                keywords=row.keywords,
+            )
             for copy, file in enumerate(row.files):
-                path = os.path.join(file.folder, f"{number} {copy}")
-                stat = FileStat(roots[file.root], path, 1, file.changed * 10**9)
+                path = os.path.join(file.folder, name_of(file, number, copy))
+                stat = FileStat(roots[file.root], path, row.byte_size, file.changed * 10**9)
                 photos.append(NewPhoto(stat, number.to_bytes(32, "big"), facts, vector))
         ids = PhotoStore(catalog, model).store(photos)
     assert list(ids.values()) == list(range(1, len(rows) + 1))
@@ -380,6 +456,19 @@ some_files = st.builds(
     st.sampled_from((0, 1)),
     st.sampled_from(FOLDERS),
     st.sampled_from([int(moment.timestamp()) for moment in MOMENTS]),
+    st.sampled_from(("", "IMG_", "img [x] é", NO_TEXT)),
+)
+# The corners of the earth, and places near each other.
+PLACES = [
+    (latitude, longitude)
+    for latitude in (-90.0, -89.9, -33.87, 0.0, 52.5, 89.99, 90.0)
+    for longitude in (-180.0, -179.9, 0.0, 13.4, 13.5, 180.0)
+]
+some_places = st.sampled_from(PLACES) | st.tuples(
+    st.floats(-90, 90, allow_nan=False), st.floats(-180, 180, allow_nan=False)
+)
+some_keywords = st.lists(
+    st.sampled_from(("beach", "Été", "straße", "two words", "100%_")), unique=True, max_size=3
 )
 some_rows = st.builds(
     Row,
@@ -388,6 +477,11 @@ some_rows = st.builds(
     format=st.sampled_from(("PNG", "JPEG")),
     camera=st.sampled_from((None, "X", "Y")),
     taken=st.none() | st.sampled_from([moment.isoformat() for moment in MOMENTS]),
+    lens=st.sampled_from((None, "50mm F1.8", "50MM f1.8 II", "a%b_c\\d")),
+    place=st.none() | some_places,
+    rating=st.sampled_from((None, -1, 0, 3, 5)),
+    keywords=some_keywords.map(tuple),
+    byte_size=st.sampled_from((1, 1_000, 2**40)),
     files=st.lists(some_files, min_size=1, max_size=2).map(tuple),
 )
 
@@ -405,6 +499,34 @@ _CONDITIONS: dict[str, st.SearchStrategy[object]] = {
     "formats": _one_or_two(("PNG", "JPEG", "GIF")),
     "min_pixels": st.sampled_from((1_200, 10_500)),
     "max_pixels": st.sampled_from((1_201, 10_500)),
+    "lenses": _one_or_two(
+        ("50mm f1.8", "50mm*", "*", "5?mm F1.8", "a%b_c\\d", "%", "_" * 9, "a*d")
+    ),
+    "near": st.builds(
+        lambda place, kilometres: Near(*place, kilometres),
+        some_places,
+        st.sampled_from((0.001, 7.0, 111.0, 5_000.0, 20_000.0, 99_999.0)),
+    ),
+    "has_place": st.booleans(),
+    "min_rating": st.sampled_from((0, 1, 4, 5)),
+    "keywords": _one_or_two(
+        ("BEACH", "éTÉ", "E\u0301té", "STRASSE", " two  words ", "two", "100%_")
+    ),
+    "names": _one_or_two(
+        (
+            "IMG_*",
+            "*1*",
+            "img_? 0",
+            "img [[]x] É*",
+            "a/*",
+            "/one/*",
+            "two/a*/*0",
+            "*\udcff*",
+            "[0-3] ?",
+        )
+    ),
+    "min_bytes": st.sampled_from((0, 2, 1_000)),
+    "max_bytes": st.sampled_from((1_000, 1_001)),
 }
 # Few conditions at once, so that something passes.
 some_filters = st.lists(st.sampled_from(sorted(_CONDITIONS)), max_size=2).flatmap(
@@ -412,23 +534,73 @@ some_filters = st.lists(st.sampled_from(sorted(_CONDITIONS)), max_size=2).flatma
 )
 
 
-def passes(row: Row, filters: Filters) -> bool:
-    """Tell what the filters are documented to tell."""
+def passes(number: int, row: Row, filters: Filters) -> bool:
+    """Tell what the filters are documented to tell; `number` is that of the row, from 0."""
     width, height = row.size
     pixels = width * height
     ratio = max(row.size) / min(row.size)
     shape = "square" if ratio <= 1.05 else "landscape" if width > height else "portrait"
     return (
-        (not filters.cameras or row.camera in filters.cameras)
+        _is_called(row.camera, filters.cameras)
+        and _is_called(row.lens, filters.lenses)
+        and _is_near(row.place, filters.near)
+        and (filters.has_place is None or filters.has_place == (row.place is not None))
+        and (
+            filters.min_rating is None
+            or (row.rating is not None and row.rating >= filters.min_rating)
+        )
+        and (not filters.keywords or bool(_keys(row.keywords) & _keys(filters.keywords)))
+        and (filters.min_bytes is None or row.byte_size >= filters.min_bytes)
+        and (filters.max_bytes is None or row.byte_size < filters.max_bytes)
         and (not filters.formats or row.format in filters.formats)
         and (not filters.orientations or shape in filters.orientations)
         and (filters.min_pixels is None or pixels >= filters.min_pixels)
         and (filters.max_pixels is None or pixels < filters.max_pixels)
-        and any(_file_passes(file, row.taken, filters) for file in row.files)
+        and any(
+            _file_passes(file, name_of(file, number, copy), row.taken, filters)
+            for copy, file in enumerate(row.files)
+        )
     )
 
 
-def _file_passes(file: Shown, taken: str | None, filters: Filters) -> bool:
+def _is_called(name: str | None, wanted: Sequence[str]) -> bool:
+    patterns = [re.escape(one).replace(r"\*", ".*").replace(r"\?", ".") for one in wanted]
+    found = [re.fullmatch(one, name or "", re.IGNORECASE | re.ASCII) for one in patterns]
+    return not wanted or (name is not None and any(found))
+
+
+def _keys(words: Sequence[str]) -> set[str]:
+    return {unicodedata.normalize("NFC", " ".join(word.split())).casefold() for word in words}
+
+
+def _is_near(place: tuple[float, float] | None, near: Near | None) -> bool:
+    """Tell by the angle between vectors from the centre of the earth."""
+    if near is None or place is None:
+        return near is None
+    a, b = _on_the_ball(*place), _on_the_ball(near.latitude, near.longitude)
+    # More exact for small angles than the arc cosine of the product.
+    angle = math.atan2(float(np.linalg.norm(np.cross(a, b))), float(a @ b))
+    distance = angle * 6371.0088
+    assume(abs(distance - near.kilometres) > 1e-6)
+    return distance < near.kilometres
+
+
+def _on_the_ball(latitude: float, longitude: float) -> npt.NDArray[np.float64]:
+    a, b = math.radians(latitude), math.radians(longitude)
+    return np.array([math.cos(a) * math.cos(b), math.cos(a) * math.sin(b), math.sin(a)])
+
+
+def _is_named(file: Shown, name: str, patterns: Sequence[str]) -> bool:
+    path = os.path.join(ROOTS[file.root], file.folder, name).lower()
+    ends = [path, name.lower()] + [path[at + 1 :] for at, c in enumerate(path) if c == "/"]
+    return not patterns or any(
+        fnmatchcase(end, pattern.lower())
+        for pattern in patterns
+        for end in (ends if "/" in pattern else [name.lower()])
+    )
+
+
+def _file_passes(file: Shown, name: str, taken: str | None, filters: Filters) -> bool:
     changed = datetime.fromtimestamp(file.changed)
     day = (datetime.fromisoformat(taken) if taken else changed).date()
     folder = Path(ROOTS[file.root], file.folder)
@@ -437,17 +609,16 @@ def _file_passes(file: Shown, taken: str | None, filters: Filters) -> bool:
         (filters.since is None or day >= filters.since)
         and (filters.until is None or day <= filters.until)
         and (not filters.folders or any(inside))
+        and _is_named(file, name, filters.names)
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     rows=st.lists(some_rows, min_size=2, max_size=20), filters=some_filters, size=st.integers(2, 8)
 )
 def test_ranking_and_paging_equal_brute_force(rows: list[Row], filters: Filters, size: int) -> None:
-    passing = [
-        number for number, row in enumerate(rows, start=1) if passes(rows[number - 1], filters)
-    ]
+    passing = [number + 1 for number, row in enumerate(rows) if passes(number, row, filters)]
     ranked = sorted(passing, key=lambda id_: (rows[id_ - 1].level, id_))
     with tempfile.TemporaryDirectory() as folder:
         write_rows(Path(folder), rows)

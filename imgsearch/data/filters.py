@@ -1,8 +1,9 @@
-"""Which pictures a search may return: conditions on folder, date, camera, shape and format."""
+"""Which pictures a search may return: conditions on files, dates, places and other facts."""
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, fields
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -10,8 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgsearch.data.paths import from_stored, to_stored
+from imgsearch.data.name_patterns import NamePatterns, check_pattern
+from imgsearch.data.paths import from_stored, printable, to_stored
+from imgsearch.data.places import Near
 from imgsearch.data.reader import CatalogReader, StoredModel
+from imgsearch.data.records import folded
+from imgsearch.errors import QueryInvalid
 
 # Edges that differ by no more than 5 % make a square.
 _SHAPES = {
@@ -19,8 +24,8 @@ _SHAPES = {
     "portrait": "p.height * 100 > p.width * 105",
     "square": "p.width * 100 <= p.height * 105 AND p.height * 100 <= p.width * 105",
 }
-
-
+# What SQLite can compare with.
+_MAX_INTEGER = 2**63 - 1
 # What SQLite lacks is the part of a path after its last slash: that is the path without its longest
 # beginning that ends in one.
 _FILE_NAME = "lower(replace(f.path, rtrim(f.path, replace(f.path, '/', '')), ''))"
@@ -40,8 +45,16 @@ class Filters:
 
     `folders` are absolute paths, their subfolders included. `since` and `until` are days, both
     included, compared with when a picture was taken or else when its file was last changed.
-    `orientations` are "landscape", "portrait" and "square"; `formats` are as Pillow names them
-    ("JPEG"); `min_pixels` (included) and `max_pixels` (excluded) count width times height.
+    `cameras` and `lenses` are names in upper or lower case (of the letters A to Z); in them ``*``
+    and ``?`` stand for any characters and for one. `orientations` are "landscape", "portrait" and
+    "square"; `formats` are as Pillow names them ("JPEG"); `min_pixels` (included) and `max_pixels`
+    (excluded) count width times height, `min_bytes` and `max_bytes` the file's size in the same
+    way. `has_place` asks for pictures with, or without, a coordinate; `min_rating` for 0 to 5
+    stars; `keywords` are whole words or phrases in upper or lower case; `names` are shell patterns
+    for files, see `NamePatterns`. Raises QueryInvalid for values that make no sense.
+
+    Of a picture that several files show, one file must meet all that is asked of files: folder,
+    name, and day of change.
     """
 
     folders: tuple[str, ...] = ()
@@ -52,6 +65,31 @@ class Filters:
     formats: tuple[str, ...] = ()
     min_pixels: int | None = None
     max_pixels: int | None = None
+    lenses: tuple[str, ...] = ()
+    near: Near | None = None
+    has_place: bool | None = None
+    min_rating: int | None = None
+    keywords: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    min_bytes: int | None = None
+    max_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        for one in self.orientations:
+            if one not in _SHAPES:
+                raise QueryInvalid(
+                    f"There is no orientation {printable(one)!r}; use {', '.join(_SHAPES)}."
+                )
+        for what in ("min_pixels", "max_pixels", "min_bytes", "max_bytes"):
+            value = getattr(self, what)
+            if value is not None and not 0 <= value <= _MAX_INTEGER:
+                raise QueryInvalid(f"A size is {value}; it cannot be less than 0, nor that large.")
+        if self.min_rating is not None and not 0 <= self.min_rating <= 5:
+            raise QueryInvalid(f"The rating is {self.min_rating}; give 0 to 5 stars.")
+        if not all(word.strip() for word in self.keywords):
+            raise QueryInvalid("A keyword is empty. Give a word that photos are labelled with.")
+        for pattern in self.names:
+            check_pattern(pattern)
 
     @property
     def any(self) -> bool:
@@ -63,15 +101,8 @@ def filtered_ids(
     reader: CatalogReader, model: StoredModel, filters: Filters
 ) -> npt.NDArray[np.int64]:
     """Return the pictures with a vector of the model that pass: ids int64 [n], ascending."""
-    conditions, values = _conditions(reader, filters)
-    return reader.ids(
-        "SELECT DISTINCT p.id FROM picture p"
-        " JOIN embedding e ON e.model_id = ? AND e.picture_id = p.id"
-        " JOIN file f ON f.picture_id = p.id"
-        f" WHERE {' AND '.join(conditions)} ORDER BY p.id",
-        model.id,
-        *values,
-    )
+    source, values = _matching(reader, model, filters)
+    return reader.ids(f"SELECT DISTINCT p.id {source} ORDER BY p.id", *values)
 
 
 def listed_ids(
@@ -86,49 +117,122 @@ def listed_ids(
 
     `sort` is "date" (newest first), "name" (of the file, not its folder) or "size" (largest first).
     """
-    conditions, values = _conditions(reader, filters)
+    source, values = _matching(reader, model, filters)
     return reader.ids(
-        "SELECT p.id FROM picture p"
-        " JOIN embedding e ON e.model_id = ? AND e.picture_id = p.id"
-        " JOIN file f ON f.picture_id = p.id"
-        f" WHERE {' AND '.join(conditions)} GROUP BY p.id"
-        f" ORDER BY {_ORDERS[sort]}, p.id LIMIT ? OFFSET ?",
-        model.id,
+        f"SELECT p.id {source} GROUP BY p.id ORDER BY {_ORDERS[sort]}, p.id LIMIT ? OFFSET ?",
         *values,
         limit,
         offset,
     )
 
 
-def _conditions(reader: CatalogReader, filters: Filters) -> tuple[list[str], list[Any]]:
-    """Return SQL conditions on picture p and file f, and the values of their parameters."""
-    found = [
-        ("p.orphaned_at IS NULL", []),
-        _one_of("p.camera", filters.cameras),
-        _one_of("p.format", filters.formats),
+def _matching(reader: CatalogReader, model: StoredModel, filters: Filters) -> tuple[str, list[Any]]:
+    """Return FROM and WHERE for the pictures p that pass, and the values of their parameters."""
+    of_files = [
         _in_folders(reader, filters.folders),
-        _in_shapes(filters.orientations),
         _on_days(filters.since, filters.until),
+        _named(reader, filters.names),
     ]
-    if filters.min_pixels is not None:
-        found.append(("p.width * p.height >= ?", [filters.min_pixels]))
-    if filters.max_pixels is not None:
-        found.append(("p.width * p.height < ?", [filters.max_pixels]))
-    conditions = [condition for condition, _ in found if condition]
-    return conditions, [value for _, values in found for value in values]
+    of_pictures = [
+        ("p.orphaned_at IS NULL", []),
+        _called("p.camera", filters.cameras),
+        _called("p.lens", filters.lenses),
+        _one_of("p.format", filters.formats),
+        _in_shapes(filters.orientations),
+        _near(reader, filters.near),
+        _labelled(filters.keywords),
+        _at_least("p.rating", filters.min_rating),
+        _at_least("p.width * p.height", filters.min_pixels),
+        _below("p.width * p.height", filters.max_pixels),
+        _at_least("p.byte_size", filters.min_bytes),
+        _below("p.byte_size", filters.max_bytes),
+    ]
+    if filters.has_place is not None:
+        word = "NOT NULL" if filters.has_place else "NULL"
+        of_pictures.append((f"p.latitude IS {word} AND p.longitude IS {word}", []))
+    found = [one for one in (*of_pictures, *of_files) if one[0]]
+    join = " JOIN file f ON f.picture_id = p.id" if any(text for text, _ in of_files) else ""
+    return (
+        f"FROM picture p JOIN embedding e ON e.model_id = ? AND e.picture_id = p.id{join}"
+        f" WHERE {' AND '.join(condition for condition, _ in found)}",
+        [model.id, *(value for _, values in found for value in values)],
+    )
+
+
+def _at_least(expression: str, value: int | None) -> tuple[str, list[Any]]:
+    return ("", []) if value is None else (f"{expression} >= ?", [value])
+
+
+def _below(expression: str, value: int | None) -> tuple[str, list[Any]]:
+    return ("", []) if value is None else (f"{expression} < ?", [value])
+
+
+def _called(column: str, names: tuple[str, ...]) -> tuple[str, list[Any]]:
+    if not names:
+        return "", []
+    literal = [re.sub(r"[%_\\]", r"\\\g<0>", _storable(name)) for name in names]
+    patterns = [name.replace("*", "%").replace("?", "_") for name in literal]
+    return _any_of([f"{column} LIKE ? ESCAPE '\\'"] * len(patterns)), patterns
+
+
+def _labelled(keywords: tuple[str, ...]) -> tuple[str, list[Any]]:
+    if not keywords:
+        return "", []
+    words = [folded(" ".join(_storable(word).split())) for word in keywords]
+    marks = ", ".join("?" * len(words))
+    return f"p.id IN (SELECT picture_id FROM keyword WHERE folded IN ({marks}))", words
+
+
+def _near(reader: CatalogReader, near: Near | None) -> tuple[str, list[Any]]:
+    if near is None:
+        return "", []
+
+    def is_near(latitude: object, longitude: object) -> bool:
+        # A catalog is a file like any other: the columns may hold anything.
+        if isinstance(latitude, float) and isinstance(longitude, float):
+            return near.holds(latitude, longitude)
+        return False
+
+    reader.define("is_near", is_near, arguments=2)
+    longitudes = near.longitudes()
+    ranges = " OR ".join(["p.longitude BETWEEN ? AND ?"] * len(longitudes))
+    return (
+        f"p.latitude BETWEEN ? AND ? AND ({ranges}) AND is_near(p.latitude, p.longitude)",
+        [*near.latitudes(), *(edge for pair in longitudes for edge in pair)],
+    )
+
+
+def _named(reader: CatalogReader, names: tuple[str, ...]) -> tuple[str, list[Any]]:
+    if not names:
+        return "", []
+    patterns = NamePatterns(names)
+    roots = {id_: from_stored(path) for id_, path in reader.rows("SELECT id, path FROM root")}
+
+    def is_named(root_id: object, stored: object) -> bool:
+        path = from_stored(stored) if isinstance(stored, str | bytes) else ""
+        if patterns.need_folders:
+            path = os.path.join(roots.get(root_id, os.sep), path)
+        return patterns.match(path)
+
+    reader.define("is_named", is_named, arguments=2)
+    return "is_named(f.root_id, f.path)", []
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> tuple[str, list[Any]]:
     if not values:
         return "", []
-    return f"{column} IN ({', '.join('?' * len(values))})", list(values)
+    return f"{column} IN ({', '.join('?' * len(values))})", [_storable(one) for one in values]
+
+
+def _storable(text: str) -> str:
+    """Return a text that SQLite takes; one with halves of surrogate pairs equals nothing there."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if "\ud800" <= c <= "\udfff" else c for c in text)
 
 
 def _in_shapes(orientations: tuple[str, ...]) -> tuple[str, list[Any]]:
     if not orientations:
         return "", []
-    shapes = [_SHAPES[one] for one in orientations if one in _SHAPES]
-    return "(" + " OR ".join(f"({shape})" for shape in shapes or ["0"]) + ")", []
+    return "(" + " OR ".join(f"({_SHAPES[one]})" for one in orientations) + ")", []
 
 
 def _in_folders(reader: CatalogReader, folders: tuple[str, ...]) -> tuple[str, list[Any]]:

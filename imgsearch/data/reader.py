@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -108,6 +108,10 @@ class CatalogReader:
         with translated_errors(self.library):
             rows = self._connection.execute(statement, values)
             return np.fromiter((row[0] for row in rows), dtype=np.int64)
+
+    def define(self, name: str, function: Callable[..., bool], arguments: int) -> None:
+        """Let SELECTs call a function, which must not raise, from now on."""
+        self._connection.create_function(name, arguments, function, deterministic=True)
 
     def is_uninitialised(self) -> bool:
         """Tell whether the catalog is a database without tables yet."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imgsearch.data.filters import Filters
+from imgsearch.data.places import Near
 from imgsearch.errors import QueryInvalid
 from imgsearch.search.query import Query, Term
 
@@ -102,6 +103,8 @@ def _to_term(values: dict[str, Any]) -> Term:
 def _plain(value: Any) -> Any:
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, Near):
+        return [value.latitude, value.longitude, value.kilometres]
     return value
 
 
@@ -110,6 +113,8 @@ def _to_filters(values: dict[str, Any]) -> Filters:
     for name in ("since", "until"):
         if name in ready:
             ready[name] = date.fromisoformat(ready[name])
+    if "near" in ready:
+        ready["near"] = Near(*(float(number) for number in ready["near"]))
     return Filters(**ready)
 
 
