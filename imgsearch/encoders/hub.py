@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from imgsearch.encoders.base import Encoder
-from imgsearch.encoders.checkpoint import require_torch
+from imgsearch.encoders.checkpoint import CONFIG, require_torch
 from imgsearch.encoders.layout import Kind, Layout, files_of, layout_of, missing_in, split_mark
+from imgsearch.encoders.onnx_folder import FILES
 from imgsearch.errors import ExtraMissing, ModelInvalid, ModelNotFound
 
 _CHUNK = 1 << 20
@@ -52,15 +53,33 @@ def cached(name: str, revision: str) -> Path | None:
     if not commit:
         return None
     _require_hub(name)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
+    folder = _snapshot(name, commit)
+    if folder is None:
+        return None
     try:
-        folder = Path(snapshot_download(name, revision=commit, local_files_only=True))
         # A download that was cut off leaves the folder with some of the files.
         return None if missing_in(folder, layout_of(files_of(folder), name, mark)) else folder
-    except (LocalEntryNotFoundError, HFValidationError, OSError, ModelInvalid):
+    except ModelInvalid:
         return None
+
+
+def _snapshot(name: str, revision: str) -> Path | None:
+    """Return the folder in which the cache keeps files of a revision, whole or not.
+
+    The client's own look at a snapshot wants every file of the repository, even those that nobody
+    needs and that were not fetched.
+    """
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    for file in (FILES[0], CONFIG):
+        try:
+            found = try_to_load_from_cache(name, file, revision=revision)
+        except (HFValidationError, OSError):
+            return None
+        if isinstance(found, str):
+            return Path(found).parent
+    return None
 
 
 def pull(name: str, revision: str = "") -> Path:
@@ -84,10 +103,11 @@ def _pulled(name: str, revision: str, *, to_run: bool) -> Path:
         if layout and layout.kind is Kind.CHECKPOINT and to_run:
             # Before hundreds of megabytes are fetched for nothing.
             require_torch(name)
-        patterns = list(layout.patterns) if layout else None
-        folder = Path(snapshot_download(name, revision=commit or None, allow_patterns=patterns))
-    _verify(name, folder, mark)
-    return folder
+        if layout is None:
+            return _checked(name, _snapshot(name, commit or "main"), mark)
+        patterns = list(layout.patterns)
+        folder = snapshot_download(name, revision=commit or None, allow_patterns=patterns)
+    return _checked(name, Path(folder), mark)
 
 
 def _require_hub(name: str) -> None:
@@ -192,7 +212,21 @@ def _refusal(name: str, error: Exception) -> str:
     return f"The model {name!r} cannot be fetched: the hub answers with status {status}."
 
 
-def _verify(name: str, folder: Path, mark: str) -> None:
+def _checked(name: str, folder: Path | None, mark: str) -> Path:
+    """Return a folder of the cache that is whole, and whose files are what they should be.
+
+    Raises ModelNotFound where there is none, else ModelInvalid.
+    """
+    if folder is None:
+        raise _forbidden(name)
+    _verify(name, folder)
+    missing = missing_in(folder, layout_of(files_of(folder), name, mark))
+    if missing:
+        raise ModelInvalid(f"The model {name!r} is not complete: {', '.join(missing)} missing.")
+    return folder
+
+
+def _verify(name: str, folder: Path) -> None:
     """Compare the files with the hashes under which the hub's cache stores them.
 
     A file that does not fit is removed, so that the next pull fetches it again. Raises
@@ -213,9 +247,6 @@ def _verify(name: str, folder: Path, mark: str) -> None:
             f"{', '.join(sorted(wrong))} of the model {name!r} came damaged and was removed. Fetch "
             "it again."
         )
-    missing = missing_in(folder, layout_of(files_of(folder), name, mark))
-    if missing:
-        raise ModelInvalid(f"The model {name!r} is not complete: {', '.join(missing)} missing.")
 
 
 def _is_named_by_content(blob: Path) -> bool:
