@@ -99,7 +99,7 @@ def propose(
 def exact_scores(
     index: faiss.IndexIDMap, queries: npt.NDArray[np.float32], positions: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float32]:
-    """Return the scores that `index` computes for the pictures at positions [m, c]: float32 [m, c]."""
+    """Return the scores float32 [m, c] that `index` computes for positions [m, c]."""
     import faiss
 
     codes: Any = faiss.downcast_index(index.index)

@@ -49,7 +49,7 @@ class VectorIndex:
 
     def __init__(self, index: faiss.IndexIDMap) -> None:
         self._index = index
-        # The vectors on the GPUs, once a batch was worth it; the index itself where they do not fit.
+        # The vectors on the GPUs, once a batch was worth it; `index` itself where they do not fit.
         self._moved: faiss.Index | None = None
         self._gpus = threading.Lock()
 
