@@ -51,6 +51,7 @@ def pull_model(name: str) -> Path:
     ExtraMissing.
     """
     from imgsearch.encoders.hub import pull
+    from imgsearch.encoders.layout import split_mark
 
     known = known_model(name)
     source = known.hub_source if known else name
@@ -63,7 +64,7 @@ def pull_model(name: str) -> Path:
     folder = pull(repository, revision)
     # Not being able to remember that must not spoil what took so long.
     with contextlib.suppress(OSError):
-        prefer_model(f"{repository}@{folder.name}")
+        prefer_model(f"{repository}@{folder.name}{split_mark(revision)[1]}")
     return folder
 
 
@@ -77,7 +78,7 @@ def export_model(name: str, folder: Path, *, int8: bool = False) -> Export:
 
     encoder = load_encoder(name, "cpu")
     if not isinstance(encoder, CheckpointEncoder):
-        raise UsageError(f"{name!r} is a model folder of ONNX graphs already.")
+        raise UsageError(f"{name!r} holds ONNX graphs already.")
     return export_checkpoint(encoder, folder, int8=int8)
 
 

@@ -74,13 +74,17 @@ def serve(
                 self.reply(b"", {**about, "Content-Length": str(len(content))})
 
         def listing(self, path: str) -> object:
-            files = sorted(folder.iterdir())
+            files = {
+                one.relative_to(folder).as_posix(): one.stat().st_size
+                for one in sorted(folder.rglob("*"))
+                if one.is_file()
+            }
             if "/tree/" in path:
                 return [
-                    {"type": "file", "path": one.name, "size": one.stat().st_size, "oid": "0"}
-                    for one in files
+                    {"type": "file", "path": name, "size": size, "oid": "0"}
+                    for name, size in files.items()
                 ]
-            siblings = [{"rfilename": one.name} for one in files]
+            siblings = [{"rfilename": name} for name in files]
             return {"id": repository, "sha": commit, "siblings": siblings}
 
         def send_file(self, name: str, content: bytes, about: dict[str, str]) -> None:

@@ -27,6 +27,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model as its repository on the hub would hold it."""
     folder = tmp_path_factory.mktemp("repository")
     make_clip(folder)
+    (folder / "README.md").write_text("Nothing that is worth fetching.")
     return folder
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from imgsearch.data.gpu_index import batch_index, exact_scores, pays, propose
 from imgsearch.data.index_types import import_faiss, new_index
 from imgsearch.data.reader import CatalogReader, StoredModel
 
@@ -48,6 +50,9 @@ class VectorIndex:
     def __init__(self, index: faiss.IndexIDMap) -> None:
         self._index = index
         self._places: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None
+        # The vectors on the GPUs, once a batch was worth it; `index` itself where they do not fit.
+        self._moved: faiss.Index | None = None
+        self._gpus = threading.Lock()
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
@@ -57,10 +62,8 @@ class VectorIndex:
 
         Raises KeyError for an id that it does not hold.
         """
-        import faiss
-
         if self._places is None:
-            held = faiss.vector_to_array(self._index.id_map)
+            held = _ids_of(self._index)
             order = np.argsort(held, kind="stable")
             self._places = held[order], order
         held, order = self._places
@@ -92,19 +95,11 @@ class VectorIndex:
         `query` is a unit vector, float32 [d]; with `among` (ids) only these pictures are looked at.
         k is `top_k` or the number of pictures if smaller.
         """
-        import faiss
-
         top_k = min(top_k, len(self) if among is None else len(among))
         if not top_k or not len(self):
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-        parameters = None
-        if among is not None:
-            wanted = np.zeros(int(among.max()) + 1, dtype=bool)
-            wanted[among] = True
-            bitmap = np.packbits(wanted, bitorder="little")
-            selector = faiss.IDSelectorBitmap(len(bitmap), faiss.swig_ptr(bitmap))
-            parameters = faiss.SearchParameters()
-            parameters.sel = selector
+        with_these = None if among is None else _Among(among)
+        parameters = None if with_these is None else with_these.parameters
         # Of those that are as near as the last, FAISS keeps any: look at all of them.
         most = len(self) if among is None else len(among)
         asked = min(most, top_k + 1)
@@ -113,8 +108,95 @@ class VectorIndex:
             if asked == most or scores[0, -1] != scores[0, top_k - 1]:
                 break
             asked = min(most, 2 * asked)
-        order = np.lexsort((ids[0], -scores[0]))[:top_k]
-        return ids[0][order], scores[0][order]
+        return _best_first(ids[0], scores[0], top_k)
+
+    def search_many(
+        self,
+        queries: npt.NDArray[np.float32],
+        top_k: int,
+        among: npt.NDArray[np.int64] | None = None,
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Return (picture ids int64 [m, k], cosines float32 [m, k]): what `search` gives for each.
+
+        `queries` are unit vectors, float32 [m, d]. All of them together are searched faster than
+        one by one, and where faiss can use GPUs a large batch is searched there (not with `among`).
+        """
+        top_k = min(top_k, len(self) if among is None else len(among), len(self))
+        found_ids = np.empty((len(queries), max(top_k, 0)), dtype=np.int64)
+        found_scores = np.empty(found_ids.shape, dtype=np.float32)
+        if not found_ids.size:
+            return found_ids, found_scores
+        ids, scores, limits = self._candidates(queries, top_k, among)
+        for row in range(len(queries)):
+            best_ids, best_scores = _best_first(ids[row], scores[row], top_k)
+            # Another picture might be as near as the last: the long way then.
+            if not best_scores[-1] > limits[row]:
+                best_ids, best_scores = self.search(queries[row], top_k, among)
+            found_ids[row], found_scores[row] = best_ids, best_scores
+        return found_ids, found_scores
+
+    def _candidates(
+        self,
+        queries: npt.NDArray[np.float32],
+        top_k: int,
+        among: npt.NDArray[np.int64] | None,
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return ids [m, c], their scores [m, c], and for each query what no other picture exceeds.
+
+        c is at least `top_k`.
+        """
+        if among is None and pays(len(queries)):
+            proposed = self._proposed(queries, top_k)
+            if proposed is not None:
+                positions, limits = proposed
+                ids = _ids_of(self._index)[positions]
+                return ids, exact_scores(self._index, queries, positions), limits
+        with_these = None if among is None else _Among(among)
+        parameters = None if with_these is None else with_these.parameters
+        most = len(self) if among is None else len(among)
+        asked = min(most, top_k + 1)
+        scores, ids = self._index.search(queries, asked, params=parameters)
+        return ids, scores, np.full(len(queries), -np.inf) if asked == most else scores[:, -1]
+
+    def _proposed(
+        self, queries: npt.NDArray[np.float32], top_k: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]] | None:
+        """Return what the GPUs propose (see `propose`), to one batch at a time; None without."""
+        with self._gpus:
+            if self._moved is None:
+                self._moved = batch_index(self._index)
+            if self._moved is self._index:
+                return None
+            return propose(self._moved, queries, top_k)
+
+
+class _Among:
+    """Search parameters that let only some pictures through; keeps alive what FAISS points to."""
+
+    def __init__(self, ids: npt.NDArray[np.int64]) -> None:
+        import faiss
+
+        wanted = np.zeros(int(ids.max()) + 1, dtype=bool)
+        wanted[ids] = True
+        self._bitmap = np.packbits(wanted, bitorder="little")
+        self._selector = faiss.IDSelectorBitmap(len(self._bitmap), faiss.swig_ptr(self._bitmap))
+        self.parameters = faiss.SearchParameters()
+        self.parameters.sel = self._selector
+
+
+def _best_first(
+    ids: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], top_k: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return the `top_k` with the highest scores, ties by lower id."""
+    order = np.lexsort((ids, -scores))[:top_k]
+    return ids[order], scores[order]
+
+
+def _ids_of(index: faiss.IndexIDMap) -> npt.NDArray[np.int64]:
+    """Return the picture ids of an index by position, int64 [n]."""
+    import faiss
+
+    return np.asarray(faiss.vector_to_array(index.id_map))
 
 
 class VectorCache:
@@ -186,7 +268,7 @@ class VectorCache:
         """Remove from and add to `index` until it holds the catalog's pictures, in two batches."""
         import faiss
 
-        held = faiss.vector_to_array(index.id_map)
+        held = _ids_of(index)
         wanted = reader.visible_ids(self._model.id)
         if len(np.unique(held)) != len(held):
             index, held = new_index(self._model.dimension), np.empty(0, dtype=np.int64)

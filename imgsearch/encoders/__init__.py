@@ -16,10 +16,11 @@ STARTER = "starter"
 def load_encoder(model: str = STARTER, device: str | None = None) -> Encoder:
     """Return the encoder that `model` names.
 
-    ``"starter"`` is the built-in one; a folder with a ``model.json`` is a model folder (ONNX); a
-    folder with a ``config.json`` is a checkpoint; a short name of `registry`, or ``owner/name``
-    with or without ``@revision``, is a checkpoint on the hub. `device` ("cpu", "cuda:1", "mps") is
-    for checkpoints. Raises ModelNotFound, ModelInvalid, ExtraMissing or UsageError.
+    ``"starter"`` is the built-in one; a folder with a ``model.json`` is a model folder (ONNX); one
+    with a ``config.json`` is a checkpoint or an ONNX export of one; a short name of `registry`, or
+    ``owner/name`` with or without ``@revision``, is any of these on the hub. `device` ("cpu",
+    "cuda:1", "mps") is for checkpoints. Raises ModelNotFound, ModelInvalid, ExtraMissing or
+    UsageError.
     """
     if model == STARTER:
         from imgsearch.encoders.onnx_folder import OnnxFolderEncoder
@@ -49,9 +50,21 @@ def _from_folder(folder: Path, device: str | None) -> Encoder:
 
         return OnnxFolderEncoder(folder)
     if (folder / "config.json").is_file():
-        from imgsearch.encoders.checkpoint import from_folder
-
-        return from_folder(folder, device)
+        return _from_transformers_files(folder, device)
     raise ModelNotFound(
-        f"{folder} holds no model: neither a model.json (ONNX) nor a config.json (checkpoint)."
+        f"{folder} holds no model: neither a model.json (ONNX) nor a config.json (a checkpoint, or "
+        "an ONNX export of one)."
     )
+
+
+def _from_transformers_files(folder: Path, device: str | None) -> Encoder:
+    from imgsearch.encoders.layout import Kind, files_of, layout_of
+
+    layout = layout_of(files_of(folder), str(folder))
+    if layout.kind is Kind.EXPORT:
+        from imgsearch.encoders.onnx_export import from_export_folder
+
+        return from_export_folder(folder, layout)
+    from imgsearch.encoders.checkpoint import from_folder
+
+    return from_folder(folder, device)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from imgsearch.errors import ModelInvalid
@@ -24,7 +25,8 @@ class Architecture:
 
     `context` is in tokens, None where the model's configuration says it. `fixed_length`: texts are
     padded to the whole context, and no attention mask is given. `mean` and `std` are the
-    processor's own, for a ``preprocessor_config.json`` that leaves them out.
+    processor's own, for a ``preprocessor_config.json`` that leaves them out; `usual_dimension` and
+    `usual_context` are those of the configuration in transformers, for a ``config.json`` that does.
     """
 
     model_class: str
@@ -33,6 +35,8 @@ class Architecture:
     fixed_length: bool = False
     mean: tuple[float, ...] = _CLIP_MEAN
     std: tuple[float, ...] = _CLIP_STD
+    usual_dimension: int = 512
+    usual_context: int = 77
 
 
 def _projection(config: Any) -> int:
@@ -50,12 +54,13 @@ ARCHITECTURES = {
     "clip": Architecture("CLIPModel", _projection),
     # Trained on 64 tokens always; the text tower pools at the last position.
     "siglip": Architecture(
-        "SiglipModel", _siglip_dimension, fixed_length=True, mean=(0.5,) * 3, std=(0.5,) * 3
+        "SiglipModel", _siglip_dimension, fixed_length=True, mean=(0.5,) * 3, std=(0.5,) * 3,
+        usual_dimension=768, usual_context=64,
     ),
     # Their position tables are longer than the texts they were trained on.
     "chinese_clip": Architecture("ChineseCLIPModel", _projection, context=52),
-    "altclip": Architecture("AltCLIPModel", _projection, context=77),
-}
+    "altclip": Architecture("AltCLIPModel", _projection, context=77, usual_dimension=768),
+}  # fmt: skip
 
 
 def architecture_of(config: dict[str, Any], name: str) -> Architecture:
@@ -75,6 +80,32 @@ def architecture_of(config: dict[str, Any], name: str) -> Architecture:
     return found
 
 
+def sizes_of(config: dict[str, Any], architecture: Architecture, name: str) -> tuple[int, int]:
+    """Return (dimension of the vectors, context in tokens) by a config.json, without transformers.
+
+    Raises ModelInvalid.
+    """
+    usual = architecture.usual_dimension
+    try:
+        text = config.get("text_config") or {}
+        told = SimpleNamespace(
+            projection_dim=config.get("projection_dim", usual),
+            text_config=SimpleNamespace(
+                projection_size=text.get("projection_size"),
+                hidden_size=text.get("hidden_size", usual),
+            ),
+        )
+        dimension = architecture.dimension(told)
+        context = architecture.context or int(
+            text.get("max_position_embeddings", architecture.usual_context)
+        )
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelInvalid(f"The config.json of {name!r} is not usable.") from error
+    if min(dimension, context) < 1:
+        raise ModelInvalid(f"The config.json of {name!r} is not usable.")
+    return dimension, context
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """Token ids and attention mask, both [n, t], as lists."""
@@ -90,7 +121,9 @@ class TextReader:
         """Load it from a checkpoint's folder. Raises ModelInvalid."""
         self._fixed = architecture.fixed_length
         self._context = context
-        self._fast: Any = _tokenizer_file(folder, context, name) if self._fixed else None
+        self._fast: Any = None
+        if self._fixed:
+            self._fast = read_tokenizer(folder, context, name, padded_to=context)
         self._slow: Any = None if self._fixed else _from_transformers(folder, name)
 
     def read_whole(self, texts: Sequence[str]) -> Tokens:
@@ -133,8 +166,12 @@ class TextReader:
         return Tokens(found["input_ids"], found["attention_mask"])
 
 
-def _tokenizer_file(folder: Path, context: int, name: str) -> Any:
-    """Load ``tokenizer.json`` as it is: transformers' class for it needs sentencepiece."""
+def read_tokenizer(folder: Path, context: int, name: str, *, padded_to: int | None = None) -> Any:
+    """Load ``tokenizer.json`` as it is, without transformers, whose classes may need sentencepiece.
+
+    Texts are cut off at `context` tokens, and padded to `padded_to` or the longest of a batch.
+    Raises ModelInvalid.
+    """
     from tokenizers import Tokenizer
 
     path = folder / "tokenizer.json"
@@ -145,7 +182,7 @@ def _tokenizer_file(folder: Path, context: int, name: str) -> Any:
     pad = _pad_token(folder, tokenizer)
     tokenizer.enable_truncation(context)
     tokenizer.enable_padding(
-        length=context, direction="right", pad_id=tokenizer.token_to_id(pad) or 0, pad_token=pad
+        length=padded_to, direction="right", pad_id=tokenizer.token_to_id(pad) or 0, pad_token=pad
     )
     return tokenizer
 
@@ -157,10 +194,13 @@ def _pad_token(folder: Path, tokenizer: Any) -> str:
         told = facts.get("pad_token")
         pad = told.get("content") if isinstance(told, dict) else told
     except (OSError, ValueError, AttributeError):
-        pad = None
+        pad = (tokenizer.padding or {}).get("pad_token")
     if isinstance(pad, str) and tokenizer.token_to_id(pad) is not None:
         return pad
-    return "<pad>" if tokenizer.token_to_id("<pad>") is not None else "</s>"
+    for pad in ("<pad>", "[PAD]", "<|endoftext|>"):
+        if tokenizer.token_to_id(pad) is not None:
+            return pad
+    return "</s>"
 
 
 def _from_transformers(folder: Path, name: str) -> Any:

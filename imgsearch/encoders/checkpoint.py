@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +52,8 @@ class CheckpointEncoder:
 
         # A bar for every file that is read from disk says nothing to anybody.
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        facts = _read_json(folder / PREPROCESSOR)
-        architecture = architecture_of(_read_json(folder / CONFIG), name)
+        facts = read_json(folder / PREPROCESSOR)
+        architecture = architecture_of(read_json(folder / CONFIG), name)
         if not (folder / WEIGHTS).is_file():
             raise ModelInvalid(f"{name!r} has no {WEIGHTS}; other weight formats are not loaded.")
         preprocessing = preprocessing_of(facts, name)
@@ -182,19 +182,33 @@ def from_folder(folder: Path, device: str | None = None) -> CheckpointEncoder:
 
     Raises ModelInvalid, ExtraMissing or UsageError.
     """
+    revision = revision_of(folder, ESSENTIAL)
+    return CheckpointEncoder(folder.name, folder, revision, str(folder), device)
+
+
+def revision_of(folder: Path, names: Iterable[str]) -> str:
+    """Return 12 hexadecimal digits that stand for the contents of these files of a folder.
+
+    Raises ModelInvalid where one cannot be read.
+    """
     digest = hashlib.sha256()
-    for name in ESSENTIAL:
+    for name in names:
         try:
             with (folder / name).open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
             raise ModelInvalid(f"The model folder {folder} has no readable {name}.") from error
-    return CheckpointEncoder(folder.name, folder, digest.hexdigest()[:12], str(folder), device)
+    return digest.hexdigest()[:12]
+
+
+def torch_is_here() -> bool:
+    """Tell whether checkpoints can be run: torch and transformers are installed."""
+    return find_spec("torch") is not None and find_spec("transformers") is not None
 
 
 def require_torch(name: str) -> None:
     """Raise ExtraMissing where torch or transformers is not installed."""
-    if find_spec("torch") is None or find_spec("transformers") is None:
+    if not torch_is_here():
         raise ExtraMissing(
             f"The model {name!r} needs torch and transformers. Install them with: "
             "pip install 'imgsearch-engine[torch]'"
@@ -226,7 +240,8 @@ def preprocessing_of(facts: dict[str, Any], name: str) -> Preprocessing:
         raise ModelInvalid(f"The preprocessor_config.json of {name!r} is not usable.") from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object that a model's JSON file holds. Raises ModelInvalid."""
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -13,60 +13,101 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from imgsearch.encoders.checkpoint import ESSENTIAL, WEIGHTS, CheckpointEncoder, require_torch
+from imgsearch.encoders.base import Encoder
+from imgsearch.encoders.checkpoint import CONFIG, require_torch
+from imgsearch.encoders.layout import Kind, Layout, files_of, layout_of, missing_in, split_mark
+from imgsearch.encoders.onnx_folder import FILES
 from imgsearch.errors import ExtraMissing, ModelInvalid, ModelNotFound
 
-_NEEDED = (*ESSENTIAL, "*token*", "vocab*", "merges.txt")
-# Weights that are programs: loading them could run anything.
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
 _CHUNK = 1 << 20
 
 
-def from_hub(source: str, device: str | None = None) -> CheckpointEncoder:
+def from_hub(source: str, device: str | None = None) -> Encoder:
     """Load ``owner/name`` or ``owner/name@revision`` from the hub, or from its cache on this disk.
 
-    Its revision is the commit that the hub resolved. Raises ModelNotFound, ModelInvalid,
+    Its revision is the commit that the hub resolved, and for an ONNX export what `layout` marks it
+    with (``@commit+onnx``), which may also be asked for. Raises ModelNotFound, ModelInvalid,
     ExtraMissing or UsageError.
     """
     name, _, wanted = source.partition("@")
-    # Before hundreds of megabytes are fetched for nothing.
-    require_torch(name)
-    folder = cached(name, wanted) or pull(name, wanted)
+    folder = cached(name, wanted) or _pulled(name, wanted, to_run=True)
+    layout = layout_of(files_of(folder), name, split_mark(wanted)[1])
     # The hub's cache names a snapshot's folder after its commit.
-    return CheckpointEncoder(name, folder, folder.name, f"{name}@{folder.name}", device)
+    revision = folder.name + layout.mark
+    if layout.kind is Kind.CHECKPOINT:
+        from imgsearch.encoders.checkpoint import CheckpointEncoder
+
+        return CheckpointEncoder(name, folder, revision, f"{name}@{revision}", device)
+    if layout.kind is Kind.EXPORT:
+        from imgsearch.encoders.onnx_export import OnnxExportEncoder
+
+        return OnnxExportEncoder(name, folder, layout, revision, f"{name}@{revision}")
+    from imgsearch.encoders.onnx_folder import OnnxFolderEncoder
+
+    return OnnxFolderEncoder(folder, f"{name}@{revision}", (name, revision))
 
 
 def cached(name: str, revision: str) -> Path | None:
     """Return the folder of a pinned revision that is on this disk whole; nobody is asked."""
-    if not revision:
+    commit, mark = split_mark(revision)
+    if not commit:
         return None
     _require_hub(name)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError, OSError):
+    folder = _snapshot(name, commit)
+    if folder is None:
         return None
-    # A download that was cut off leaves the folder with some of the files.
-    return folder if all((folder / needed).is_file() for needed in ESSENTIAL) else None
+    try:
+        # A download that was cut off leaves the folder with some of the files.
+        return None if missing_in(folder, layout_of(files_of(folder), name, mark)) else folder
+    except ModelInvalid:
+        return None
+
+
+def _snapshot(name: str, revision: str) -> Path | None:
+    """Return the folder in which the cache keeps files of a revision, whole or not.
+
+    The client's own look at a snapshot wants every file of the repository, even those that nobody
+    needs and that were not fetched.
+    """
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    for file in (FILES[0], CONFIG):
+        try:
+            found = try_to_load_from_cache(name, file, revision=revision)
+        except (HFValidationError, OSError):
+            return None
+        if isinstance(found, str):
+            return Path(found).parent
+    return None
 
 
 def pull(name: str, revision: str = "") -> Path:
     """Fetch a model with a progress bar on a terminal, check it, and return its folder.
 
-    Raises ModelNotFound where it cannot be fetched, ModelInvalid where it is damaged or of no use.
+    Of an ONNX export only one variant is fetched: the one that `revision` is marked with, or the
+    most precise. Raises ModelNotFound where it cannot be fetched, ModelInvalid where it is damaged
+    or of no use.
     """
+    return _pulled(name, revision, to_run=False)
+
+
+def _pulled(name: str, revision: str, *, to_run: bool) -> Path:
+    """Fetch as `pull` does; a model `to_run` is refused where what it runs on is not installed."""
     _require_hub(name)
     from huggingface_hub import snapshot_download
 
+    commit, mark = split_mark(revision)
     with _explained(name):
-        _refuse_useless(name, revision)
-        folder = Path(
-            snapshot_download(name, revision=revision or None, allow_patterns=list(_NEEDED))
-        )
-    _verify(name, folder)
-    return folder
+        layout = _layout_on_hub(name, commit, mark)
+        if layout and layout.kind is Kind.CHECKPOINT and to_run:
+            # Before hundreds of megabytes are fetched for nothing.
+            require_torch(name)
+        if layout is None:
+            return _checked(name, _snapshot(name, commit or "main"), mark)
+        patterns = list(layout.patterns)
+        folder = snapshot_download(name, revision=commit or None, allow_patterns=patterns)
+    return _checked(name, Path(folder), mark)
 
 
 def _require_hub(name: str) -> None:
@@ -75,28 +116,24 @@ def _require_hub(name: str) -> None:
     if find_spec("huggingface_hub") is None:
         raise ExtraMissing(
             f"The model {name!r} comes from the hub, which needs huggingface_hub. Install it with: "
-            "pip install 'imgsearch-engine[torch]'"
+            "pip install 'imgsearch-engine[torch]', or, for models of ONNX graphs alone: "
+            "pip install 'imgsearch-engine[hub]'"
         )
 
 
-def _refuse_useless(name: str, revision: str) -> None:
-    """Look at the list of files before any of them is fetched. Raises ModelInvalid."""
+def _layout_on_hub(name: str, commit: str, mark: str) -> Layout | None:
+    """Tell from the list of files, before any is fetched, what is worth fetching; None offline.
+
+    Raises ModelInvalid where nothing is.
+    """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     try:
-        found = HfApi().model_info(name, revision=revision or None).siblings or []
+        found = HfApi().model_info(name, revision=commit or None).siblings or []
     except OfflineModeIsEnabled:
-        return  # The cache decides; what is in there was looked at when it came.
-    files = {one.rfilename for one in found}
-    if WEIGHTS in files:
-        return
-    if any(file.endswith(_PICKLES) for file in files):
-        raise ModelInvalid(
-            f"{name!r} has its weights in a form that can run programs when it is loaded (pickle); "
-            f"only {WEIGHTS} is read. Look for a revision or a copy with that file."
-        )
-    raise ModelInvalid(f"{name!r} has no {WEIGHTS}: it is not a model that imgsearch can use.")
+        return None  # The cache decides; what is in there was looked at when it came.
+    return layout_of({one.rfilename for one in found}, name, mark)
 
 
 @contextmanager
@@ -175,6 +212,20 @@ def _refusal(name: str, error: Exception) -> str:
     return f"The model {name!r} cannot be fetched: the hub answers with status {status}."
 
 
+def _checked(name: str, folder: Path | None, mark: str) -> Path:
+    """Return a folder of the cache that is whole, and whose files are what they should be.
+
+    Raises ModelNotFound where there is none, else ModelInvalid.
+    """
+    if folder is None:
+        raise _forbidden(name)
+    _verify(name, folder)
+    missing = missing_in(folder, layout_of(files_of(folder), name, mark))
+    if missing:
+        raise ModelInvalid(f"The model {name!r} is not complete: {', '.join(missing)} missing.")
+    return folder
+
+
 def _verify(name: str, folder: Path) -> None:
     """Compare the files with the hashes under which the hub's cache stores them.
 
@@ -196,9 +247,6 @@ def _verify(name: str, folder: Path) -> None:
             f"{', '.join(sorted(wrong))} of the model {name!r} came damaged and was removed. Fetch "
             "it again."
         )
-    missing = [file for file in ESSENTIAL if not (folder / file).is_file()]
-    if missing:
-        raise ModelInvalid(f"The model {name!r} is not complete: {', '.join(missing)} missing.")
 
 
 def _is_named_by_content(blob: Path) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgsearch.encoders.base import ModelDescription, Preprocessing, Resize, unit_rows
+from imgsearch.encoders.onnx_session import open_session
 from imgsearch.errors import ModelInvalid
 from imgsearch.settings import available_cores
 
@@ -29,7 +31,7 @@ FORMAT = 1
 # Beyond these a model.json is a mistake or an attack: no published dual encoder comes near.
 _MAX_DIMENSION, _MAX_EDGE, _MAX_CONTEXT = 8192, 2048, 65_536
 _RESAMPLE = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
-_FILES = ("model.json", "image.onnx", "text.onnx", "tokenizer.json")
+FILES = ("model.json", "image.onnx", "text.onnx", "tokenizer.json")
 # Pictures a single run of the image graph takes. Small runs keep the activations in the caches of
 # a core: measured on 2 cores, 4 is a tenth faster than 32.
 _IMAGES_PER_RUN = 4
@@ -38,16 +40,23 @@ _IMAGES_PER_RUN = 4
 class OnnxFolderEncoder:
     """A dual encoder from a model folder. Thread-safe; each tower is loaded when first used."""
 
-    def __init__(self, folder: Path, source: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, source: str | None = None, identity: tuple[str, str] | None = None
+    ) -> None:
         """Read ``model.json``; `source` is what the model is loaded by, by default the folder.
 
-        Raises ModelInvalid if the folder is incomplete or makes no sense.
+        `identity` (name, revision) replaces what ``model.json`` says: whoever publishes a model on
+        the hub must not be able to name it like another. Raises ModelInvalid if the folder is
+        incomplete or makes no sense.
         """
-        missing = [name for name in _FILES if not (folder / name).is_file()]
+        missing = [name for name in FILES if not (folder / name).is_file()]
         if missing:
             raise ModelInvalid(f"{folder} is not a model folder: {', '.join(missing)} missing.")
         self._folder = folder
-        self._description = read_description(folder / "model.json", source or str(folder))
+        described = read_description(folder / "model.json", source or str(folder))
+        if identity is not None:
+            described = replace(described, name=identity[0], revision=identity[1])
+        self._description = described
         # Graphs that were traced at one length of text take no other.
         self._padded = _reads_whole_contexts(folder / "model.json")
 
@@ -103,12 +112,13 @@ class OnnxFolderEncoder:
     def _image_session(self) -> InferenceSession:
         # One thread a run, several runs at once: no core waits for another inside a layer, and
         # whatever time the decoding processes leave is used.
-        return self._session("image.onnx", threads=1, optimize=True)
+        return open_session(self._folder / "image.onnx", threads=1, optimize=True)
 
     @cached_property
     def _text_session(self) -> InferenceSession:
         # Stored optimized: optimizing again would take most of a cold query's time.
-        return self._session("text.onnx", threads=min(2, available_cores()), optimize=False)
+        threads = min(2, available_cores())
+        return open_session(self._folder / "text.onnx", threads, optimize=False)
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -131,35 +141,6 @@ class OnnxFolderEncoder:
             pad_token=padding.get("pad_token", "[PAD]"),
         )
         return tokenizer
-
-    def _session(self, name: str, threads: int, *, optimize: bool) -> InferenceSession:
-        import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as reasons
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        levels = onnxruntime.GraphOptimizationLevel
-        options.graph_optimization_level = (
-            levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
-        )
-        # Idle threads that spin would take the time of the decoding processes.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            return onnxruntime.InferenceSession(
-                str(self._folder / name), options, providers=["CPUExecutionProvider"]
-            )
-        except (
-            reasons.Fail,
-            reasons.InvalidGraph,
-            reasons.InvalidProtobuf,
-            reasons.NoSuchFile,
-            reasons.NotImplemented,
-            reasons.RuntimeException,
-            reasons.InvalidArgument,
-        ) as error:
-            raise ModelInvalid(f"{self._folder / name} cannot be loaded: {error}") from error
 
 
 def read_description(path: Path, source: str) -> ModelDescription:
