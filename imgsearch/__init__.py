@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from imgsearch.data.records import FailedFile, LibraryStatus, PictureFacts
     from imgsearch.encoders import Encoder, ModelDescription, load_encoder
     from imgsearch.errors import (
+        HeatMapUnavailable,
         ImageUnreadable,
         ImgsearchError,
         LibraryNotFound,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     )
     from imgsearch.indexer.report import IndexReport, Progress
     from imgsearch.library import Library
+    from imgsearch.search.heat import HeatMap
     from imgsearch.search.originals import PhotoFile
     from imgsearch.search.query import PictureReference
     from imgsearch.search.results import SearchHit, SearchResults
@@ -39,6 +41,8 @@ __all__ = [
     "Facets",
     "FailedFile",
     "Filters",
+    "HeatMap",
+    "HeatMapUnavailable",
     "ImageUnreadable",
     "ImgsearchError",
     "IndexReport",
@@ -65,6 +69,8 @@ _HOMES = {
     "Facets": "data.facets",
     "FailedFile": "data.records",
     "Filters": "data.filters",
+    "HeatMap": "search.heat",
+    "HeatMapUnavailable": "errors",
     "ImageUnreadable": "errors",
     "ImgsearchError": "errors",
     "IndexReport": "indexer.report",

@@ -158,6 +158,7 @@ def _offered_model(library: str | None) -> str | None:
         "imgsearch query sunset -n 3",
         "imgsearch query --like photo.jpg",
         "imgsearch query 'in winter' --like garden.jpg",
+        "imgsearch query 'a dog' --explain-to ./where",
         "imgsearch query -0 cat | xargs -0 ls -l",
     )
 )
@@ -177,6 +178,14 @@ def query(
     null: Annotated[
         bool, typer.Option("-0", "--null", help="Like --paths, separated by NUL for xargs -0.")
     ] = False,
+    explain_to: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--explain-to",
+            metavar="DIR",
+            help="Also write each result as a picture that shows where the words were found.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
     library: LibraryOption = None,
     model: ModelOption = None,
@@ -188,6 +197,8 @@ def query(
     """
     with imgsearch.Library.open(library, model=model) as opened:
         results = opened.search(" ".join(text or []), like=like, limit=limit)
+        if explain_to is not None:
+            _explain(opened, results, " ".join(text or []), explain_to)
     if results.note:
         terminal.print_note(results.note)
     if as_json:
@@ -196,6 +207,17 @@ def query(
         terminal.write_paths([hit.path for hit in results], b"\0" if null else b"\n")
     else:
         terminal.print_results(results)
+
+
+def _explain(
+    library: imgsearch.Library, results: imgsearch.SearchResults, words: str, folder: str
+) -> None:
+    """Write where the words were found into `folder`, and tell how many pictures that made."""
+    from imgsearch.explain_files import write_explanations
+
+    written = len(write_explanations(library, results, words, folder))
+    missing = f"; {len(results) - written} could not be read" if written < len(results) else ""
+    terminal.print_note(f"Wrote {written} pictures into {folder}{missing}.")
 
 
 @app.command(epilog=examples("imgsearch status", "imgsearch status --failed"))

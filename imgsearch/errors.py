@@ -34,6 +34,10 @@ class RootUnknown(UsageError):
     """A folder was named that this library does not hold."""
 
 
+class OutputInvalid(UsageError):
+    """The folder that results are to be written to cannot be used."""
+
+
 class PortTaken(UsageError):
     """The page cannot listen where it was told to."""
 
@@ -84,6 +88,10 @@ class ModelNotFound(ModelError):
 
 class ModelInvalid(ModelError):
     """The files of a model are incomplete or do not fit together."""
+
+
+class HeatMapUnavailable(ModelError):
+    """A model cannot tell where in a picture something is."""
 
 
 class ExtraMissing(ImgsearchError):

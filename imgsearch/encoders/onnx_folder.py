@@ -3,6 +3,12 @@
 ``image.onnx`` takes ``pixels`` uint8 [n, s, s, 3]; ``text.onnx`` takes ``input_ids`` and
 ``attention_mask`` int64 [n, t]; both give ``embedding`` float32 [n, d]. Normalisation is inside the
 graphs. Runs on ONNX Runtime alone: neither torch nor transformers is imported.
+
+A folder may hold ``patches.part``, too: what ``image.onnx`` lacks to give ``patches`` float32
+[n, g, g, d] besides, the vectors of the cells of a grid. It is a piece of an ONNX file, whose bytes
+are put behind those of ``image.onnx``: two encoded messages of protobuf, one after the other, are
+the encoding of both merged. So the weights are stored once, and ``image.onnx``, which names the
+vectors of libraries, stays as it is. ``graph_part`` and ``tools/starter/patches.py`` write it.
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgsearch.encoders.base import ModelDescription, Preprocessing, Resize, unit_rows
-from imgsearch.errors import ModelInvalid
+from imgsearch.errors import HeatMapUnavailable, ModelInvalid
 from imgsearch.settings import available_cores
 
 if TYPE_CHECKING:
@@ -29,6 +35,7 @@ FORMAT = 1
 # Beyond these a model.json is a mistake or an attack: no published dual encoder comes near.
 _MAX_DIMENSION, _MAX_EDGE, _MAX_CONTEXT = 8192, 2048, 65_536
 _RESAMPLE = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+PATCHES = "patches.part"
 _FILES = ("model.json", "image.onnx", "text.onnx", "tokenizer.json")
 # Pictures a single run of the image graph takes. Small runs keep the activations in the caches of
 # a core: measured on 2 cores, 4 is a tenth faster than 32.
@@ -58,14 +65,37 @@ class OnnxFolderEncoder:
 
     def encode_images(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Embed pixels [n, s, s, 3] to unit rows [n, d], on all cores this process may use."""
-        size = self._description.preprocessing.size
-        if pixels.dtype != np.uint8 or pixels.shape[1:] != (size, size, 3):
-            raise ValueError(f"expected uint8 [n, {size}, {size}, 3], got {pixels.shape}")
+        self._check_pixels(pixels)
         if not len(pixels):
             return np.empty((0, self._description.dimension), dtype=np.float32)
         parts = np.array_split(pixels, -(-len(pixels) // _IMAGES_PER_RUN))
         rows = list(self._image_threads.map(self._run_image_tower, parts))
         return self._checked(np.concatenate(rows))
+
+    @property
+    def maps_pictures(self) -> bool:
+        """Whether the folder has what `encode_patches` needs."""
+        return (self._folder / PATCHES).is_file()
+
+    def encode_patches(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Embed the cells of a grid over pixels [n, s, s, 3] to unit vectors [n, g, g, d].
+
+        Raises HeatMapUnavailable if the folder has no ``patches.part``.
+        """
+        self._check_pixels(pixels)
+        if not self.maps_pictures:
+            raise HeatMapUnavailable(
+                f"The model in {self._folder} cannot show where something is in a picture: it has "
+                f"no {PATCHES}. Export it again with this imgsearch."
+            )
+        cells = np.asarray(self._patches_session.run(["patches"], {"pixels": pixels})[0])
+        count, height, width = (*cells.shape, 0, 0, 0)[:3]
+        if cells.ndim != 4 or count != len(pixels) or height != width:
+            raise ModelInvalid(
+                f"The model in {self._folder} gives patches of shape {cells.shape}; they should be "
+                "a square grid of vectors for each picture."
+            )
+        return self._checked(cells.reshape(-1, cells.shape[3])).reshape(cells.shape)
 
     def encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Embed n texts to unit rows [n, d]; what exceeds the context length is cut off."""
@@ -81,6 +111,11 @@ class OnnxFolderEncoder:
         given = {name: value for name, value in inputs.items() if name in taken}
         rows = self._text_session.run(["embedding"], given)[0]
         return self._checked(np.asarray(rows))
+
+    def _check_pixels(self, pixels: npt.NDArray[np.uint8]) -> None:
+        size = self._description.preprocessing.size
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != (size, size, 3):
+            raise ValueError(f"expected uint8 [n, {size}, {size}, 3], got {pixels.shape}")
 
     def _run_image_tower(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return np.asarray(self._image_session.run(["embedding"], {"pixels": pixels})[0])
@@ -104,6 +139,11 @@ class OnnxFolderEncoder:
         # One thread a run, several runs at once: no core waits for another inside a layer, and
         # whatever time the decoding processes leave is used.
         return self._session("image.onnx", threads=1, optimize=True)
+
+    @cached_property
+    def _patches_session(self) -> InferenceSession:
+        # For single pictures that somebody waits for: all cores work on the same one.
+        return self._session("image.onnx", available_cores(), optimize=True, part=PATCHES)
 
     @cached_property
     def _text_session(self) -> InferenceSession:
@@ -132,7 +172,10 @@ class OnnxFolderEncoder:
         )
         return tokenizer
 
-    def _session(self, name: str, threads: int, *, optimize: bool) -> InferenceSession:
+    def _session(
+        self, name: str, threads: int, *, optimize: bool, part: str | None = None
+    ) -> InferenceSession:
+        """Load the graph `name`; with `part`, that file's bytes are put behind the graph's."""
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as reasons
 
@@ -147,10 +190,12 @@ class OnnxFolderEncoder:
         # Idle threads that spin would take the time of the decoding processes.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            return onnxruntime.InferenceSession(
-                str(self._folder / name), options, providers=["CPUExecutionProvider"]
-            )
+            graph: str | bytes = str(self._folder / name)
+            if part is not None:
+                graph = (self._folder / name).read_bytes() + (self._folder / part).read_bytes()
+            return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except (
+            OSError,
             reasons.Fail,
             reasons.InvalidGraph,
             reasons.InvalidProtobuf,
@@ -159,7 +204,9 @@ class OnnxFolderEncoder:
             reasons.RuntimeException,
             reasons.InvalidArgument,
         ) as error:
-            raise ModelInvalid(f"{self._folder / name} cannot be loaded: {error}") from error
+            raise ModelInvalid(
+                f"{self._folder / (part or name)} cannot be loaded: {error}"
+            ) from error
 
 
 def read_description(path: Path, source: str) -> ModelDescription:
