@@ -130,7 +130,7 @@ def cost(options: argparse.Namespace) -> list[Result]:
         for words in ("a cup of coffee", "a dog", "snow"):
             for hit in hits:
                 started, used = time.perf_counter(), time.process_time()
-                library.heat_map(hit.content_hash, words).layer(1.5)
+                library.heat_map(hit.content_hash, words).layer()
                 seconds.append(time.perf_counter() - started)
                 processor.append(time.process_time() - used)
     note = f"median of {len(seconds)}"

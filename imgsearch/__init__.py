@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ImgsearchError,
         LibraryNotFound,
         PhotoNotFound,
+        QueryInvalid,
         UsageError,
     )
     from imgsearch.indexer.report import IndexReport, Progress
@@ -56,6 +57,7 @@ __all__ = [
     "PictureFacts",
     "PictureReference",
     "Progress",
+    "QueryInvalid",
     "SearchHit",
     "SearchResults",
     "UsageError",
@@ -84,6 +86,7 @@ _HOMES = {
     "PictureFacts": "data.records",
     "PictureReference": "search.query",
     "Progress": "indexer.report",
+    "QueryInvalid": "errors",
     "SearchHit": "search.results",
     "SearchResults": "search.results",
     "UsageError": "errors",

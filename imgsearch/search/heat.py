@@ -56,12 +56,14 @@ class HeatMap:
     """Where in one picture some words are found.
 
     `values` is float32 [g, g], 0 to 1, rows from the top; `seen` is the part of the picture that
-    the grid covers: left, top, right, bottom, 0 to 1 of the whole. 1 is the hottest cell, unless
-    the words stand out nowhere.
+    the grid covers: left, top, right, bottom, 0 to 1 of the whole. The hottest cell has 1, unless
+    the words stand out nowhere. `width` and `height` are the picture's, in pixels.
     """
 
     values: Values
     seen: tuple[float, float, float, float]
+    width: int
+    height: int
 
     @property
     def peak(self) -> tuple[float, float]:
@@ -86,12 +88,12 @@ class HeatMap:
             profile = picture.info.get("icc_profile")
         return _saved(shown.convert("RGB"), "JPEG", quality=_QUALITY, icc_profile=profile)
 
-    def layer(self, aspect: float) -> bytes:
-        """Return a transparent PNG to be stretched over the picture; `aspect` is width / height."""
+    def layer(self) -> bytes:
+        """Return a transparent PNG of a few hundred pixels, to be stretched over the picture."""
         from PIL import Image
 
-        width = max(1, round(_LAYER_EDGE * min(1.0, aspect)))
-        height = max(1, round(_LAYER_EDGE / max(1.0, aspect)))
+        factor = _LAYER_EDGE / max(self.width, self.height)
+        width, height = (max(1, round(factor * edge)) for edge in (self.width, self.height))
         return _saved(Image.fromarray(self.colours(width, height)), "PNG")
 
     def colours(self, width: int, height: int) -> npt.NDArray[np.uint8]:
@@ -130,7 +132,8 @@ class HeatMapper:
             self._null = self.encoder.encode_texts(NULL_PROMPTS)
         cells = self._patches.encode_patches(pixels[None])[0]
         values = heat_map(cells, self.encoder.encode_texts([words])[0], self._null)
-        return HeatMap(values, self.encoder.description.preprocessing.seen(width, height))
+        seen = self.encoder.description.preprocessing.seen(width, height)
+        return HeatMap(values, seen, width, height)
 
 
 def _smoothed(values: Values) -> Values:
