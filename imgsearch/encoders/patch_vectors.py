@@ -38,8 +38,8 @@ def _without_attention(layer: Any, hidden: torch.Tensor) -> torch.Tensor:
     attention = layer.self_attn
     values = attention.out_proj(attention.v_proj(layer.layer_norm1(hidden)))
     own = hidden + values
-    beyond: torch.Tensor = layer.mlp(layer.layer_norm2(own))
-    return own + beyond
+    whole: torch.Tensor = own + layer.mlp(layer.layer_norm2(own))
+    return whole
 
 
 def _without_pooling(head: Any, hidden: torch.Tensor) -> torch.Tensor:
@@ -52,5 +52,5 @@ def _without_pooling(head: Any, hidden: torch.Tensor) -> torch.Tensor:
         whole.chunk(3)[2] for whole in (attention.in_proj_weight, attention.in_proj_bias)
     )
     own = attention.out_proj(linear(hidden, weight, bias))
-    beyond: torch.Tensor = head.mlp(head.layernorm(own))
-    return own + beyond
+    whole: torch.Tensor = own + head.mlp(head.layernorm(own))
+    return whole

@@ -142,7 +142,8 @@ def _smoothed(values: Values) -> Values:
     def sums(grid: Values) -> Values:
         padded = np.pad(grid, 1)
         rows = padded[:-2] + padded[1:-1] + padded[2:]
-        return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+        summed: Values = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+        return summed
 
     means: Values = sums(values) / sums(np.ones_like(values))
     return means
