@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     from imgsearch.data.records import FailedFile, LibraryStatus, PictureFacts
     from imgsearch.encoders import Encoder, ModelDescription, load_encoder
     from imgsearch.errors import (
+        HeatMapUnavailable,
         ImageUnreadable,
         ImgsearchError,
         LibraryNotFound,
         PhotoNotFound,
+        QueryInvalid,
         UsageError,
     )
     from imgsearch.indexer.report import IndexReport, Progress
     from imgsearch.library import Library
+    from imgsearch.search.heat import HeatMap
     from imgsearch.search.originals import PhotoFile
     from imgsearch.search.query import PictureReference
     from imgsearch.search.results import SearchHit, SearchResults
@@ -40,6 +43,8 @@ __all__ = [
     "Facets",
     "FailedFile",
     "Filters",
+    "HeatMap",
+    "HeatMapUnavailable",
     "ImageUnreadable",
     "ImgsearchError",
     "IndexReport",
@@ -54,6 +59,7 @@ __all__ = [
     "PictureFacts",
     "PictureReference",
     "Progress",
+    "QueryInvalid",
     "SearchHit",
     "SearchResults",
     "UsageError",
@@ -67,6 +73,8 @@ _HOMES = {
     "Facets": "data.facets",
     "FailedFile": "data.records",
     "Filters": "data.filters",
+    "HeatMap": "search.heat",
+    "HeatMapUnavailable": "errors",
     "ImageUnreadable": "errors",
     "ImgsearchError": "errors",
     "IndexReport": "indexer.report",
@@ -81,6 +89,7 @@ _HOMES = {
     "PictureFacts": "data.records",
     "PictureReference": "search.query",
     "Progress": "indexer.report",
+    "QueryInvalid": "errors",
     "SearchHit": "search.results",
     "SearchResults": "search.results",
     "UsageError": "errors",

@@ -26,6 +26,7 @@ from imgsearch.errors import UsageError
 
 if TYPE_CHECKING:
     from imgsearch.library import Library
+    from imgsearch.search.query import Query
     from imgsearch.search.results import SearchResults
 
 TextArgument = Annotated[
@@ -80,6 +81,14 @@ NoGroupOption = Annotated[
 ExplainOption = Annotated[
     bool, typer.Option("--explain", help="Show how well each result answers each part, and its id.")
 ]
+ExplainToOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--explain-to",
+        metavar="DIR",
+        help="Also write each result as a picture that shows where the words were found.",
+    ),
+]
 PathsOption = Annotated[bool, typer.Option("--paths", help="Print nothing but paths.")]
 NullOption = Annotated[
     bool, typer.Option("-0", "--null", help="Like --paths, separated by NUL for xargs -0.")
@@ -115,6 +124,7 @@ def query(
     good: GoodOption = None,
     bad: BadOption = None,
     explain: ExplainOption = False,
+    explain_to: ExplainToOption = None,
     paths: PathsOption = False,
     null: NullOption = False,
     as_json: JsonOption = False,
@@ -168,6 +178,8 @@ def query(
         results = opened.answer_all(
             [replace(one, limit=limit, offset=(page - 1) * limit, explain=explain) for one in asked]
         )
+        if explain_to is not None:
+            _explain(opened, asked, results, explain_to)
     sink.write(names, results)
     for error in failed:
         terminal.print_note(f"Line {error.number} of the queries was left out: {error.reason}")
@@ -215,6 +227,20 @@ class Sink:
                 terminal.print_results(one)
         for note in {one.note: None for one in results if one.note}:
             terminal.print_note(note)
+
+
+def _explain(
+    library: Library, asked: Sequence[Query], results: Sequence[SearchResults], folder: str
+) -> None:
+    """Write where the words were found into `folder`, and tell how many pictures that made."""
+    from imgsearch.explain_files import write_explanations
+
+    if len(asked) > 1:
+        raise UsageError("--explain-to shows one query at a time; leave out --queries.")
+    written = len(write_explanations(library, results[0], asked[0].words, folder))
+    lost = len(results[0]) - written
+    missing = f"; {lost} could not be read" if lost else ""
+    terminal.print_note(f"Wrote {written} pictures into {printable(folder)}{missing}.")
 
 
 def _refuse_mixed(given: bool, queries: str | None, saved: str | None) -> None:

@@ -39,7 +39,7 @@ class PortTaken(UsageError):
 
 
 class OutputInvalid(UsageError):
-    """Results cannot be written under the name that was given."""
+    """Results cannot be written to the file or folder that was named."""
 
 
 class OutputFailed(ImgsearchError):
@@ -96,6 +96,10 @@ class ModelNotFound(ModelError):
 
 class ModelInvalid(ModelError):
     """The files of a model are incomplete or do not fit together."""
+
+
+class HeatMapUnavailable(ModelError):
+    """A model cannot tell where in a picture something is."""
 
 
 class ExtraMissing(ImgsearchError):

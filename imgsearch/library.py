@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from imgsearch.encoders import STARTER, Encoder, load_encoder
-from imgsearch.errors import PhotoNotFound, RootUnknown, UsageError
+from imgsearch.errors import PhotoNotFound, QueryInvalid, RootUnknown, UsageError
 from imgsearch.settings import IndexSettings, default_library_path, preferred_model
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from imgsearch.indexer.guarded import GuardedDecoder
     from imgsearch.indexer.report import IndexReport, Progress
     from imgsearch.search.engine import QueryEngine
+    from imgsearch.search.heat import HeatMap, HeatMapper
     from imgsearch.search.originals import PhotoFile
     from imgsearch.search.query import PictureReference, Query
     from imgsearch.search.results import SearchHit, SearchResults
@@ -66,6 +67,7 @@ class Library:
         self._engine: QueryEngine | None = None
         self._thumbnails: ThumbnailStore | None = None
         self._guarded: GuardedDecoder | None = None
+        self._mapper: HeatMapper | None = None
         self._lock = threading.RLock()
 
     @classmethod
@@ -106,7 +108,7 @@ class Library:
             for part in (self._engine, self._thumbnails, self._guarded):
                 if part is not None:
                     part.close()
-            self._engine = self._thumbnails = self._guarded = None
+            self._engine = self._thumbnails = self._guarded = self._mapper = None
 
     def index(
         self,
@@ -339,6 +341,38 @@ class Library:
             raise PhotoNotFound("The photo has changed since it was indexed.")
         return made
 
+    def heat_map(self, content_hash: str, words: str) -> HeatMap:
+        """Return where in a picture of this library the words are found.
+
+        Raises QueryInvalid, PhotoNotFound, ImageUnreadable, HeatMapUnavailable or a LibraryError.
+        """
+        from imgsearch.search.query import cleaned
+
+        asked = cleaned(words)
+        if not asked:
+            raise QueryInvalid("Only words can be found in a picture. Say what to look for.")
+        with self._lock:
+            self._heat_mapper()
+        photo = self.open_photo(content_hash)
+        photo.stream.close()
+        decoded = self._single_decoder().read(photo.path)
+        if decoded.content_hash.hex() != content_hash.lower():
+            raise PhotoNotFound("The photo has changed since it was indexed.")
+        with self._lock:
+            mapper = self._heat_mapper()
+            return mapper.map(decoded.pixels, asked, decoded.facts.width, decoded.facts.height)
+
+    def has_heat_maps(self) -> bool:
+        """Tell whether the model in use can make heat maps. Raises a LibraryError."""
+        from imgsearch.errors import HeatMapUnavailable
+
+        with self._lock:
+            try:
+                self._heat_mapper()
+            except HeatMapUnavailable:
+                return False
+        return True
+
     def status(self) -> LibraryStatus:
         """Return what the library holds. Raises LibraryNotFound or LibraryDamaged."""
         from imgsearch.data.reader import CatalogReader
@@ -449,6 +483,14 @@ class Library:
 
             self._engine = QueryEngine(self.path, self._encoder, self._device)
         return self._engine
+
+    def _heat_mapper(self) -> HeatMapper:
+        from imgsearch.search.heat import HeatMapper
+
+        encoder = self._queries().encoder()
+        if self._mapper is None or self._mapper.encoder is not encoder:
+            self._mapper = HeatMapper(encoder)
+        return self._mapper
 
     def _single_decoder(self) -> GuardedDecoder:
         """Return the decoding process for single pictures, for the present encoder's geometry."""

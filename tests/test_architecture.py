@@ -20,6 +20,7 @@ ALLOWED = {
     "search": {"search", "encoders", "data"},
     "library": {"models", "indexer", "search", "encoders", "data"},
     "models": {"encoders", "data"},
+    "explain_files": {"library", "search"},
     "offer": {"encoders", "data"},
     "terminal": {"indexer", "search", "data"},
     "cli_options": set(),
@@ -27,15 +28,24 @@ ALLOWED = {
     "outputs": {"search", "data"},
     "preview": set(),
     "batch": {"search"},
-    "cli": {
+    "cli_query": {
         "cli_options",
-        "cli_models",
         "library",
-        "offer",
         "terminal",
         "outputs",
         "preview",
         "batch",
+        "explain_files",
+        "search",
+        "data",
+    },
+    "cli": {
+        "cli_options",
+        "cli_models",
+        "cli_query",
+        "library",
+        "offer",
+        "terminal",
         "ui",
         "indexer",
         "data",
@@ -44,7 +54,7 @@ ALLOWED = {
     "errors": set(),
     "settings": set(),
     "wording": set(),
-}
+}  # fmt: skip
 
 
 def rooms_imported(path: Path) -> set[str]:

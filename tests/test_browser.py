@@ -199,6 +199,39 @@ def test_a_photo_opens_large_with_its_facts(visitor: Visitor, photos: Path) -> N
     expect(visitor.tiles.first.locator(".open")).to_be_focused()
 
 
+def test_a_switch_colours_the_photo_where_the_words_were_found(visitor: Visitor) -> None:
+    visitor.tiles.first.locator(".open").click()
+    expect(visitor.dialog.locator(".imgsearch-photo")).to_be_visible()
+    # Without words there is nothing to show.
+    expect(visitor.dialog.get_by_text("Show where")).to_have_count(0)
+    visitor.page.keyboard.press("Escape")
+    expect(visitor.dialog).to_have_count(0)
+    visitor.search("a cup of coffee & <milk>?")
+    visitor.tiles.first.locator(".open").click()
+    layer = visitor.dialog.locator(".imgsearch-heat")
+    expect(visitor.dialog.get_by_text("Show where")).to_be_visible()
+    expect(layer).to_have_count(0)
+
+    visitor.dialog.get_by_text("Show where").click()
+
+    expect(layer).to_be_visible()
+    visitor.page.wait_for_function(
+        "() => document.querySelector('.imgsearch-heat')?.naturalWidth === 384"
+    )
+    photo = visitor.dialog.locator(".imgsearch-photo").bounding_box()
+    over = layer.bounding_box()
+    assert photo is not None
+    assert over is not None
+    assert all(abs(photo[side] - over[side]) < 1 for side in photo)  # type: ignore[literal-required]
+    # The next photo is shown in the same way.
+    before = str(layer.get_attribute("src"))
+    visitor.dialog.get_by_role("button", name="Next").click()
+    expect(layer).not_to_have_attribute("src", before)
+    expect(layer).to_have_count(1)
+    visitor.dialog.get_by_text("Show where").click()
+    expect(layer).to_have_count(0)
+
+
 def test_the_original_is_downloaded_as_it_is(visitor: Visitor, photos: Path) -> None:
     visitor.search("a cat")
     visitor.tiles.first.locator(".open").click()
@@ -375,7 +408,9 @@ def test_thumbnails_are_kept_by_the_browser(visitor: Visitor) -> None:
     assert again[:2] == (304, b"")
 
 
-@pytest.mark.parametrize("route", ["thumbnail/{}.jpg", "view/{}", "original/{}"])
+@pytest.mark.parametrize(
+    "route", ["thumbnail/{}.jpg", "view/{}", "original/{}", "heat/{}.png?words=cat"]
+)
 @pytest.mark.parametrize(
     "name",
     ["0" * 64, "f" * 63, "%00", "..%2f..%2fetc%2fpasswd", "../../etc/passwd", "/etc/passwd", "é"],
@@ -390,6 +425,25 @@ def test_nothing_but_photos_of_the_library_can_be_fetched(
     # Streamlit answers unknown addresses with its own page.
     assert status == 404 or b"<title>Streamlit</title>" in content
     assert b"root:" not in content
+
+
+def test_where_words_are_found_is_a_layer_of_the_photos_shape(visitor: Visitor) -> None:
+    visitor.search("a cup of coffee")
+    name = str(visitor.tiles.first.locator("img").get_attribute("src")).split("/")[-1][:64]
+
+    content, headers = fetched(visitor.server, f"/imgsearch/heat/{name}.png?words=a%20cup")
+
+    layer = Image.open(io.BytesIO(content))
+    assert (layer.format, layer.mode, layer.size) == ("PNG", "RGBA", (384, 256))
+    # The centre square is what the starter sees; beside it nothing is coloured.
+    assert layer.crop((0, 0, 60, 256)).getextrema()[3] == (0, 0)
+    assert layer.getextrema()[3][1] > 150
+    # The map changes with the model, so it must not be kept for ever.
+    assert headers["cache-control"] == "private, max-age=60"
+    for words in ("", "%20", "%00", "x" * 2_001):
+        assert asked_for(visitor.server, f"/imgsearch/heat/{name}.png?words={words}")[0] == 404
+    foreign = {"Origin": "http://evil.test"}
+    assert asked_for(visitor.server, f"/imgsearch/heat/{name}.png?words=a", **foreign)[0] == 403
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from PIL import Image
 
 from imgsearch import Encoder, Library, UsageError, load_encoder
 from imgsearch.encoders.preprocess import to_pixels
-from imgsearch.errors import ExtraMissing, ModelInvalid
+from imgsearch.errors import ExtraMissing, HeatMapUnavailable, ModelInvalid
 from imgsearch.models import export_model
 
 WITHOUT_TORCH = """
@@ -233,6 +233,71 @@ def test_an_export_gives_the_same_vectors_without_torch(checkpoint: Path, tmp_pa
         [sys.executable, "-c", WITHOUT_TORCH, str(made.folder)], capture_output=True, text=True
     )
     assert alone.stdout.strip() == str(exported.description.dimension), alone.stderr
+
+
+def test_patches_are_what_the_model_says_when_patches_are_not_mixed_at_the_end(
+    checkpoint: Path,
+) -> None:
+    import torch
+    import transformers
+
+    encoder: Any = load_encoder(str(checkpoint))
+    model: Any = transformers.AutoModel.from_pretrained(checkpoint).eval()
+    pixels = pixels_for(encoder)
+    ready = encoder._normalised(torch.from_numpy(pixels))
+
+    patches = encoder.encode_patches(pixels)
+
+    with torch.inference_mode():
+        if hasattr(model.vision_model, "head"):
+            tokens = model.vision_model(pixel_values=ready).last_hidden_state
+            # Each token goes through the pooling head by itself, as if it were the whole picture.
+            alone = model.vision_model.head(tokens.reshape(-1, 1, tokens.shape[2]))
+        else:
+            last = model.vision_model.encoder.layers[-1].self_attn
+            last.forward = lambda hidden_states, **_: (
+                last.out_proj(last.v_proj(hidden_states)),
+                None,
+            )
+            tokens = model.vision_model(pixel_values=ready).last_hidden_state[:, 1:]
+            alone = model.visual_projection(model.vision_model.post_layernorm(tokens))
+    wanted = torch.nn.functional.normalize(alone, dim=-1).numpy().reshape(4, 4, 4, -1)
+    assert patches.shape == wanted.shape
+    assert np.allclose(patches, wanted, atol=1e-5)
+    # Patches differ from each other and from the picture, or this would prove nothing.
+    assert np.abs(patches[0, 0, 0] - patches[0, 3, 3]).max() > 1e-3
+
+
+def test_patches_lie_where_they_are_in_the_picture(checkpoint: Path) -> None:
+    encoder: Any = load_encoder(str(checkpoint))
+    plain = np.full((1, 32, 32, 3), 128, dtype=np.uint8)
+    marked = plain.copy()
+    marked[:, 0:8, 16:24] = (255, 0, 0)
+
+    difference = np.abs(encoder.encode_patches(marked) - encoder.encode_patches(plain)).sum(axis=3)
+
+    assert np.unravel_index(difference[0].argmax(), (4, 4)) == (0, 2)
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_an_export_tells_of_patches_and_stores_no_weight_twice(
+    checkpoint: Path, tmp_path: Path, int8: bool
+) -> None:
+    original: Any = load_encoder(str(checkpoint))
+
+    folder = export_model(str(checkpoint), tmp_path / "exported", int8=int8).folder
+
+    exported: Any = load_encoder(str(folder))
+    pixels = pixels_for(original)
+    cosines = (original.encode_patches(pixels) * exported.encode_patches(pixels)).sum(axis=3)
+    assert exported.maps_pictures
+    assert cosines.min() >= (0.8 if int8 else 0.9999)
+    part = folder / "patches.part"
+    assert part.stat().st_size < (folder / "image.onnx").stat().st_size / 2
+    part.unlink()
+    assert not exported.maps_pictures
+    with pytest.raises(HeatMapUnavailable, match="Export it again"):
+        exported.encode_patches(pixels)
 
 
 def test_bytes_for_weights_are_smaller_and_their_agreement_is_told(tmp_path: Path) -> None:

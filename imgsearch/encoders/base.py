@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,17 @@ class Preprocessing:
     size: int
     resize: Resize = Resize.CROP
     resample: str = "bicubic"
+
+    def seen(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Return what an encoder sees of a picture: left, top, right, bottom, 0 to 1 of the whole.
+
+        The centre square with `Resize.CROP`, everything with `Resize.SQUASH`.
+        """
+        if self.resize is Resize.SQUASH:
+            return 0.0, 0.0, 1.0, 1.0
+        edge = min(width, height)
+        left, top = (1 - edge / width) / 2, (1 - edge / height) / 2
+        return left, top, 1 - left, 1 - top
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +79,25 @@ class Encoder(Protocol):
         ...
 
 
+@runtime_checkable
+class MapsPictures(Protocol):
+    """What an encoder may have besides: vectors of the parts of a picture."""
+
+    @property
+    def maps_pictures(self) -> bool:
+        """Whether this very model can: an exported folder may lack what it takes."""
+        ...
+
+    def encode_patches(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Embed the cells of a grid over pixels [n, s, s, 3] to unit vectors [n, g, g, d].
+
+        Rows run from top to bottom, columns from left to right; the vectors compare with those of
+        `encode_texts`. Raises HeatMapUnavailable where `maps_pictures` is false.
+        """
+        ...
+
+
 def unit_rows(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return rows divided by their Euclidean norm: float32 [n, d]; zero rows stay zero."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    """Return rows [..., d] divided by their Euclidean norm: float32; zero rows stay zero."""
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)

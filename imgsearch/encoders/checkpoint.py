@@ -104,6 +104,28 @@ class CheckpointEncoder:
             start += len(part)
         return unit_rows(np.concatenate(rows))
 
+    @property
+    def maps_pictures(self) -> bool:
+        """Always true: every architecture here is a ViT."""
+        return True
+
+    def encode_patches(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Embed the patches of pixels [n, s, s, 3] to unit vectors [n, g, g, d].
+
+        See `patch_vectors`. Raises ModelInvalid if memory runs out.
+        """
+        import torch
+
+        part = torch.from_numpy(pixels.copy()).to(self._device)
+        try:
+            with torch.inference_mode():
+                return unit_rows(_to_numpy(self._patch_vectors(part)))
+        except self._memory_errors() as error:
+            raise ModelInvalid(
+                f"The model {self._description.name!r} does not fit the memory of "
+                f"{self._device}. Try --device cpu."
+            ) from error
+
     def encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Embed n texts to unit rows [n, d]; what exceeds the context length is cut off."""
         import torch
@@ -141,13 +163,38 @@ class CheckpointEncoder:
         # The exporter puts a module back into the mode it had, and the model inside with it.
         return {"image": ImageTower().eval(), "text": TextTower().eval()}
 
+    def patch_tower(self) -> torch.nn.Module:
+        """Return a module from pixels to the vectors of patches, as `encode_patches` has them."""
+        import torch
+
+        encoder = self
+
+        class PatchTower(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.model = encoder._model
+
+            def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+                return encoder._patch_vectors(pixels)
+
+        return PatchTower().eval()
+
     def _features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Run the image tower on uint8 pixels [n, s, s, 3]: rows [n, d], not normalised."""
+        return _vectors(self._model.get_image_features(pixel_values=self._normalised(pixels)))
+
+    def _patch_vectors(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Run the image tower on uint8 pixels [n, s, s, 3]: [n, g, g, d], not normalised."""
+        from imgsearch.encoders.patch_vectors import patch_vectors
+
+        return patch_vectors(self._model, self._normalised(pixels))
+
+    def _normalised(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return uint8 pixels [n, s, s, 3] as the model takes them: [n, 3, s, s]."""
         import torch
 
         scaled = pixels.permute(0, 3, 1, 2).to(torch.float32) / 255.0
-        ready = ((scaled - self._mean) / self._std).to(self._dtype)
-        return _vectors(self._model.get_image_features(pixel_values=ready))
+        return ((scaled - self._mean) / self._std).to(self._dtype)
 
     def _image_rows(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Run the image tower once: rows float32 [n, d], not normalised."""

@@ -14,14 +14,18 @@ import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from imgsearch.encoders.checkpoint import CheckpointEncoder
-from imgsearch.encoders.onnx_folder import FORMAT, OnnxFolderEncoder
+from imgsearch.encoders.graph_part import write_part
+from imgsearch.encoders.onnx_folder import FORMAT, PATCHES, OnnxFolderEncoder
 from imgsearch.errors import ExtraMissing, ModelError, UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 _OPSET = 17
 # Enough to see a wrong graph; the pictures are soft random fields, like photos out of focus.
@@ -62,11 +66,12 @@ def export_checkpoint(encoder: CheckpointEncoder, folder: Path, *, int8: bool = 
         _write_graphs(encoder, draft, int8=int8)
         encoder.text_reader.save(draft / "tokenizer.json")
         _write_description(encoder, draft, int8=int8)
-        images, texts = _agreement(encoder, OnnxFolderEncoder(draft))
-        if not int8 and min(images, texts) < 0.9999:
+        exported = OnnxFolderEncoder(draft)
+        images, texts = _agreement(encoder, exported)
+        worst = min(images, texts, _agreement_of_patches(encoder, exported))
+        if not int8 and worst < 0.9999:
             raise ModelError(
-                f"The exported graphs differ from the model (cosine {min(images, texts):.4f}); "
-                "nothing was kept."
+                f"The exported graphs differ from the model (cosine {worst:.4f}); nothing was kept."
             )
         size = sum(path.stat().st_size for path in draft.iterdir())
         draft.rename(folder)
@@ -87,20 +92,36 @@ def _write_graphs(encoder: CheckpointEncoder, folder: Path, *, int8: bool) -> No
     }
     names = {"image": ["pixels"], "text": ["input_ids", "attention_mask"]}
     for tower, module in encoder.towers().items():
-        with warnings.catch_warnings(), torch.inference_mode():
-            # The tracer warns about every size that it takes for constant: they are.
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                module,
-                inputs[tower],
-                str(folder / f"{tower}.raw.onnx"),
-                input_names=names[tower],
-                output_names=["embedding"],
-                dynamic_axes={name: {0: "n"} for name in (*names[tower], "embedding")},
-                opset_version=_OPSET,
-                dynamo=False,
-            )
+        _trace(module, inputs[tower], folder / f"{tower}.raw.onnx", names[tower], "embedding")
         _finish_graph(folder, tower, int8=int8)
+    whole = folder / "patches.onnx"
+    _trace(
+        encoder.patch_tower(), inputs["image"], folder / "patches.raw.onnx", names["image"],
+        "patches",
+    )  # fmt: skip
+    _finish_graph(folder, "patches", int8=int8)
+    write_part(whole, folder / "image.onnx", folder / PATCHES)
+    whole.unlink()
+
+
+def _trace(
+    module: torch.nn.Module, example: tuple[Any, ...], path: Path, names: list[str], output: str
+) -> None:
+    import torch
+
+    with warnings.catch_warnings(), torch.inference_mode():
+        # The tracer warns about every size that it takes for constant: they are.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            example,
+            str(path),
+            input_names=names,
+            output_names=[output],
+            dynamic_axes={name: {0: "n"} for name in (*names, output)},
+            opset_version=_OPSET,
+            dynamo=False,
+        )
 
 
 def _finish_graph(folder: Path, tower: str, *, int8: bool) -> None:
@@ -155,6 +176,13 @@ def _agreement(encoder: CheckpointEncoder, exported: OnnxFolderEncoder) -> tuple
     images = (encoder.encode_images(pixels) * exported.encode_images(pixels)).sum(axis=1)
     texts = (encoder.encode_texts(_TEXTS) * exported.encode_texts(_TEXTS)).sum(axis=1)
     return float(images.min()), float(texts.min())
+
+
+def _agreement_of_patches(encoder: CheckpointEncoder, exported: OnnxFolderEncoder) -> float:
+    """Return the lowest cosine between both models' vectors of the patches of a picture."""
+    pixels = _soft_pictures(encoder.description.preprocessing.size)[:1]
+    cosines = (encoder.encode_patches(pixels) * exported.encode_patches(pixels)).sum(axis=-1)
+    return float(cosines.min())
 
 
 def _soft_pictures(edge: int) -> npt.NDArray[np.uint8]:

@@ -49,6 +49,16 @@ class FakeEncoder:
         means = pixels.reshape(len(pixels), -1, 3).mean(axis=1) / 255.0
         return self._with_constant(means.astype(np.float32))
 
+    @property
+    def maps_pictures(self) -> bool:
+        """Always true."""
+        return True
+
+    def encode_patches(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Embed the pixels [n, s, s, 3] of pictures one by one: each is a cell, [n, s, s, 4]."""
+        singles = self.encode_images(pixels.reshape(-1, 1, 1, 3))
+        return singles.reshape(*pixels.shape[:3], 4)
+
     def encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Embed texts by the sum of the colours they name: unit rows [n, 4]."""
         sums = [

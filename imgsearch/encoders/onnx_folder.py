@@ -3,6 +3,12 @@
 ``image.onnx`` takes ``pixels`` uint8 [n, s, s, 3]; ``text.onnx`` takes ``input_ids`` and
 ``attention_mask`` int64 [n, t]; both give ``embedding`` float32 [n, d]. Normalisation is inside the
 graphs. Runs on ONNX Runtime alone: neither torch nor transformers is imported.
+
+A folder may hold ``patches.part``, too: what ``image.onnx`` lacks to give ``patches`` float32
+[n, g, g, d] besides, the vectors of the cells of a grid. It is a piece of an ONNX file, whose bytes
+are put behind those of ``image.onnx``: two encoded messages of protobuf, one after the other, are
+the encoding of both merged. So the weights are stored once, and ``image.onnx``, which names the
+vectors of libraries, stays as it is. ``graph_part`` and ``tools/starter/patches.py`` write it.
 """
 
 from __future__ import annotations
@@ -20,7 +26,7 @@ import numpy.typing as npt
 
 from imgsearch.encoders.base import ModelDescription, Preprocessing, Resize, unit_rows
 from imgsearch.encoders.onnx_session import open_session
-from imgsearch.errors import ModelInvalid
+from imgsearch.errors import HeatMapUnavailable, ModelInvalid
 from imgsearch.settings import available_cores
 
 if TYPE_CHECKING:
@@ -31,6 +37,7 @@ FORMAT = 1
 # Beyond these a model.json is a mistake or an attack: no published dual encoder comes near.
 _MAX_DIMENSION, _MAX_EDGE, _MAX_CONTEXT = 8192, 2048, 65_536
 _RESAMPLE = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+PATCHES = "patches.part"
 FILES = ("model.json", "image.onnx", "text.onnx", "tokenizer.json")
 # Pictures a single run of the image graph takes. Small runs keep the activations in the caches of
 # a core: measured on 2 cores, 4 is a tenth faster than 32.
@@ -67,14 +74,37 @@ class OnnxFolderEncoder:
 
     def encode_images(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Embed pixels [n, s, s, 3] to unit rows [n, d], on all cores this process may use."""
-        size = self._description.preprocessing.size
-        if pixels.dtype != np.uint8 or pixels.shape[1:] != (size, size, 3):
-            raise ValueError(f"expected uint8 [n, {size}, {size}, 3], got {pixels.shape}")
+        self._check_pixels(pixels)
         if not len(pixels):
             return np.empty((0, self._description.dimension), dtype=np.float32)
         parts = np.array_split(pixels, -(-len(pixels) // _IMAGES_PER_RUN))
         rows = list(self._image_threads.map(self._run_image_tower, parts))
         return self._checked(np.concatenate(rows))
+
+    @property
+    def maps_pictures(self) -> bool:
+        """Whether the folder has what `encode_patches` needs."""
+        return (self._folder / PATCHES).is_file()
+
+    def encode_patches(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Embed the cells of a grid over pixels [n, s, s, 3] to unit vectors [n, g, g, d].
+
+        Raises HeatMapUnavailable if the folder has no ``patches.part``.
+        """
+        self._check_pixels(pixels)
+        if not self.maps_pictures:
+            raise HeatMapUnavailable(
+                f"The model in {self._folder} cannot show where something is in a picture: it has "
+                f"no {PATCHES}. Export it again with this imgsearch."
+            )
+        cells = np.asarray(self._patches_session.run(["patches"], {"pixels": pixels})[0])
+        count, height, width = (*cells.shape, 0, 0, 0)[:3]
+        if cells.ndim != 4 or count != len(pixels) or height != width:
+            raise ModelInvalid(
+                f"The model in {self._folder} gives patches of shape {cells.shape}; they should be "
+                "a square grid of vectors for each picture."
+            )
+        return self._checked(cells.reshape(-1, cells.shape[3])).reshape(cells.shape)
 
     def encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Embed n texts to unit rows [n, d]; what exceeds the context length is cut off."""
@@ -90,6 +120,11 @@ class OnnxFolderEncoder:
         given = {name: value for name, value in inputs.items() if name in taken}
         rows = self._text_session.run(["embedding"], given)[0]
         return self._checked(np.asarray(rows))
+
+    def _check_pixels(self, pixels: npt.NDArray[np.uint8]) -> None:
+        size = self._description.preprocessing.size
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != (size, size, 3):
+            raise ValueError(f"expected uint8 [n, {size}, {size}, 3], got {pixels.shape}")
 
     def _run_image_tower(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return np.asarray(self._image_session.run(["embedding"], {"pixels": pixels})[0])
@@ -113,6 +148,16 @@ class OnnxFolderEncoder:
         # One thread a run, several runs at once: no core waits for another inside a layer, and
         # whatever time the decoding processes leave is used.
         return open_session(self._folder / "image.onnx", threads=1, optimize=True)
+
+    @cached_property
+    def _patches_session(self) -> InferenceSession:
+        # For single pictures that somebody waits for: all cores work on the same one.
+        return open_session(
+            self._folder / "image.onnx",
+            available_cores(),
+            optimize=True,
+            part=self._folder / PATCHES,
+        )
 
     @cached_property
     def _text_session(self) -> InferenceSession:

@@ -31,15 +31,22 @@ _FIELDS: dict[str, dict[int, str]] = {
 _DEEPEST = 32
 
 
-def open_session(path: Path, threads: int, *, optimize: bool) -> InferenceSession:
+def open_session(
+    path: Path, threads: int, *, optimize: bool, part: Path | None = None
+) -> InferenceSession:
     """Load a graph for the CPU, with `threads` to a run. Raises ModelInvalid.
 
-    With `optimize` ONNX Runtime rearranges it for the machine at hand, which takes its time.
+    With `optimize` ONNX Runtime rearranges it for the machine at hand, which takes its time. The
+    bytes of the file `part` are put behind the graph's, which adds to it what they hold.
     """
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as reasons
 
-    missing = [name for name in external_files(path) if not (path.parent / name).is_file()]
+    beside = external_files(path)
+    missing = [name for name in beside if not (path.parent / name).is_file()]
+    if part is not None and (beside or external_files(part)):
+        # From memory they would be looked for in whatever folder this process runs in.
+        raise ModelInvalid(f"{part} cannot be added to a graph that keeps weights in other files.")
     if missing:
         raise ModelInvalid(f"{path} cannot be loaded: {', '.join(missing)} missing beside it.")
     options = onnxruntime.SessionOptions()
@@ -51,8 +58,10 @@ def open_session(path: Path, threads: int, *, optimize: bool) -> InferenceSessio
     # Idle threads that spin would take the time of the decoding processes.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        graph = str(path) if part is None else path.read_bytes() + part.read_bytes()
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except (
+        OSError,
         reasons.Fail,
         reasons.InvalidGraph,
         reasons.InvalidProtobuf,
@@ -61,7 +70,7 @@ def open_session(path: Path, threads: int, *, optimize: bool) -> InferenceSessio
         reasons.RuntimeException,
         reasons.InvalidArgument,
     ) as error:
-        raise ModelInvalid(f"{path} cannot be loaded: {error}") from error
+        raise ModelInvalid(f"{part or path} cannot be loaded: {error}") from error
 
 
 def external_files(path: Path) -> list[str]:

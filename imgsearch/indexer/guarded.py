@@ -45,9 +45,13 @@ class GuardedDecoder:
             )
         return self._decode(Request(_NO_FILE, "", content))
 
+    def read(self, path: str) -> Decoded:
+        """Decode a file. Raises ImageUnreadable."""
+        return self._decode(Request(_NO_FILE, path))
+
     def thumbnail(self, path: str) -> tuple[bytes, bytes]:
         """Return the content hash and the thumbnail of a file. Raises ImageUnreadable."""
-        decoded = self._decode(Request(_NO_FILE, path))
+        decoded = self.read(path)
         return decoded.content_hash, decoded.thumbnail
 
     def preview(self, path: str, edge: int) -> tuple[bytes, bytes]:

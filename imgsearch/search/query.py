@@ -80,8 +80,8 @@ class Query:
     `terms` are compared with the pictures (see `search.combine` for the formula). `sort` is
     "match", "date" (newest first), "name" or "size" (largest first). With `cut_off` the results end
     where they stop matching well; `min_strength` (0 to 100) sets that place by hand. With `group`,
-    frames of one moment count as one result. `good` and `bad` are ids of pictures that a person has marked
-    as such. With `explain` every result tells how well it answers each part.
+    frames of one moment count as one result. `good` and `bad` are ids of pictures that a person has
+    marked as such. With `explain` every result tells how well it answers each part.
     """
 
     terms: tuple[Term, ...] = ()

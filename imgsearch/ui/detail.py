@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 import streamlit as st
 
@@ -22,17 +23,23 @@ _MAP_ZOOM = 6
 
 @st.dialog("Photo", width="large")
 def show_detail(
-    shared: Shared, hits: Sequence[SearchHit], more: bool, look_like: Callable[[int], None]
+    shared: Shared,
+    hits: Sequence[SearchHit],
+    more: bool,
+    look_like: Callable[[int], None],
+    words: str = "",
 ) -> None:
     """Open the dialog on the hit at `detail_at` in the session state; one can go on to others.
 
-    `more`: there are results that the page does not show yet.
+    `more`: there are results that the page does not show yet. `words` are what was searched for.
     """
     at = min(st.session_state.detail_at, len(hits) - 1)
     hit = hits[at]
     present = os.path.isfile(hit.path)
-    source = "view/" + hit.content_hash if present else f"thumbnail/{hit.content_hash}.jpg"
-    st.html(f'<img class="imgsearch-photo" src="/imgsearch/{source}" alt="{escape(hit.name)}">')
+    picture = st.container()
+    where = _shows_where(shared, present, words)
+    with picture:
+        _show_photo(hit, present, words if where else "")
     if not present:
         st.warning(
             "The file is not there now. If its disk is unplugged, plug it in; if it was deleted or "
@@ -97,6 +104,28 @@ def open_folder(path: Path) -> str | None:
     except OSError:
         return f"There is no {command[0]} on this machine to open folders with."
     return None
+
+
+def _shows_where(shared: Shared, present: bool, words: str) -> bool:
+    """Offer to show where the words were found, if that can be done; return whether to."""
+    if not (present and words and shared.library.has_heat_maps()):
+        return False
+    # A key of our own keeps the switch where it is when another photo is shown.
+    kept = st.session_state.get("shows_where", False)
+    st.session_state.shows_where = st.toggle(
+        "Show where", value=kept, key="where", help="Colour the parts that match the words."
+    )
+    return bool(st.session_state.shows_where)
+
+
+def _show_photo(hit: SearchHit, present: bool, words: str) -> None:
+    """Show the photo; with `words`, coloured where they were found."""
+    source = "view/" + hit.content_hash if present else f"thumbnail/{hit.content_hash}.jpg"
+    photo = f'<img class="imgsearch-photo" src="/imgsearch/{source}" alt="{escape(hit.name)}">'
+    if words:
+        address = f"/imgsearch/heat/{hit.content_hash}.png?words={quote(words, safe='')}"
+        photo += f'<img class="imgsearch-heat" src="{address}" alt="Where the words were found">'
+    st.html(f'<div class="imgsearch-layers">{photo}</div>')
 
 
 def _show_steps(hits: Sequence[SearchHit]) -> None:

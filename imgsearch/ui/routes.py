@@ -16,12 +16,23 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from imgsearch import ImageUnreadable, ImgsearchError, PhotoFile, PhotoNotFound
+from imgsearch import (
+    HeatMapUnavailable,
+    ImageUnreadable,
+    ImgsearchError,
+    PhotoFile,
+    PhotoNotFound,
+    QueryInvalid,
+)
 from imgsearch.ui.assets import WORLD_MAP
 from imgsearch.ui.shared import get_shared
 
 # The content behind a hash never changes.
 _FOR_EVER = "private, max-age=31536000, immutable"
+# What a heat map shows changes with the library's model, which the address does not name.
+_SHORT = "private, max-age=60"
+# Characters; a model reads a few hundred at most.
+MAX_WORDS = 2_000
 _CHUNK = 1 << 18
 # Formats that every browser shows by itself.
 _BROWSER_TYPES = {
@@ -39,6 +50,7 @@ def routes() -> list[BaseRoute]:
     return [
         Route("/imgsearch/thumbnail/{name}.jpg", thumbnail),
         Route("/imgsearch/view/{name}", view),
+        Route("/imgsearch/heat/{name}.png", heat),
         Route("/imgsearch/original/{name}", original),
         Route("/imgsearch/selection/{token}.zip", selection),
         Route("/imgsearch/world.svg", world_map),
@@ -70,6 +82,20 @@ def view(request: Request) -> Response:
     except (PhotoNotFound, ImageUnreadable):
         return _not_found()
     return Response(content, media_type="image/jpeg", headers=_headers(name))
+
+
+def heat(request: Request) -> Response:
+    """Answer with a transparent layer that shows where in a picture the `words` are found."""
+    words = request.query_params.get("words", "")
+    if len(words) > MAX_WORDS:
+        return _not_found()
+    try:
+        found = get_shared().library.heat_map(request.path_params["name"], words)
+    except (QueryInvalid, PhotoNotFound, ImageUnreadable, HeatMapUnavailable):
+        return _not_found()
+    headers = _headers(request.path_params["name"]) | {"Cache-Control": _SHORT}
+    del headers["ETag"]
+    return Response(found.layer(), media_type="image/png", headers=headers)
 
 
 def original(request: Request) -> Response:

@@ -179,8 +179,7 @@ def _show_reference(shared: Shared) -> None:
 def _search(shared: Shared, asked: Asked) -> SearchResults:
     state = st.session_state
     reference = state.picture if state.picture is not None else asked.like
-    # An address may hold what is no word at all, such as a lone control character.
-    words = "".join(c for c in asked.q if c.isprintable()).strip()
+    words = _words(asked)
     return shared.library.search(
         words or None,
         like=reference,
@@ -189,6 +188,11 @@ def _search(shared: Shared, asked: Asked) -> SearchResults:
         sort="date" if not words and reference is None else asked.sort,
         min_strength=asked.strength,
     )
+
+
+def _words(asked: Asked) -> str:
+    """Return the words searched for, without what is none, such as a lone control character."""
+    return "".join(c for c in asked.q if c.isprintable()).strip()
 
 
 def _show_results(shared: Shared, facets: Facets, asked: Asked, results: SearchResults) -> None:
@@ -211,7 +215,8 @@ def _show_results(shared: Shared, facets: Facets, asked: Asked, results: SearchR
         at = [place for place, hit in enumerate(results) if hit.picture_id == chosen.open]
         if at:
             state.detail_at = at[0]
-            show_detail(shared, results.hits, len(results) < results.total, _look_like)
+            more = len(results) < results.total
+            show_detail(shared, results.hits, more, _look_like, _words(asked))
 
 
 def _headline(asked: Asked, results: SearchResults) -> str:

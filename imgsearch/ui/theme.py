@@ -74,6 +74,8 @@ PAGE_STYLE = """<style>
 .imgsearch-facts dd { margin: 0 !important; }
 .imgsearch-photo { display: block; margin: 0 auto; max-width: 100%; max-height: 62vh;
   border-radius: .4rem; background: rgba(128, 128, 128, .15); }
+.imgsearch-layers { position: relative; width: fit-content; max-width: 100%; margin: 0 auto; }
+.imgsearch-heat { position: absolute; inset: 0; width: 100%; height: 100%; border-radius: .4rem; }
 .imgsearch-reference { height: 64px; border-radius: 6px; display: block; }
 a.imgsearch-button { display: inline-block; padding: .45rem .8rem; border-radius: .5rem;
   border: 1px solid rgba(128, 134, 130, .5); color: inherit !important; font-size: .95rem;

@@ -20,6 +20,7 @@ from corpus import Corpus, gather, label_vectors
 from export import export_image, export_text
 from features import CONTEXT_LENGTH, THREADS, ImageFeatures, TextFeatures
 from heads import TwoHeads
+from patches import write_patches
 from sources import image_weights, text_files
 from training import Recipe, new_heads, train
 
@@ -49,6 +50,7 @@ def main() -> None:
     heads = trained(corpus, recipe, work, images.fingerprint + encode.fingerprint)
     export_image(out / "image.onnx", weights, SIZE, labels, recipe.parts, heads.image.weights())
     export_text(out / "text.onnx", minilm, CONTEXT_LENGTH, heads.text.weights())
+    write_patches(out)
     write_tokenizer(tokenizer, out / "tokenizer.json")
     write_description(out, recipe.dimension)
     write_card(out, data)
