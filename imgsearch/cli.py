@@ -109,6 +109,8 @@ def index(
             interruption.watched(),
             terminal.progress_display() as show,
         ):
+            if not as_json:
+                terminal.print_note(f"Model: {opened.model_for_indexing()}")
             return opened.index(
                 paths,
                 excludes=exclude or (),
@@ -180,13 +182,14 @@ def query(
     as_json: JsonOption = False,
     library: LibraryOption = None,
     model: ModelOption = None,
+    device: DeviceOption = None,
 ) -> None:
     """Find the photos that show what TEXT says.
 
     The best come first, each with its score: the cosine between words and picture. Only
     its order has a meaning.
     """
-    with imgsearch.Library.open(library, model=model) as opened:
+    with imgsearch.Library.open(library, model=model, device=device) as opened:
         results = opened.search(" ".join(text or []), like=like, limit=limit)
     if results.note:
         terminal.print_note(results.note)
@@ -196,6 +199,7 @@ def query(
         terminal.write_paths([hit.path for hit in results], b"\0" if null else b"\n")
     else:
         terminal.print_results(results)
+        terminal.print_note(f"Model: {results.model}")
 
 
 @app.command(epilog=examples("imgsearch status", "imgsearch status --failed"))
@@ -242,6 +246,7 @@ def ui(
     ] = True,
     library: LibraryOption = None,
     model: ModelOption = None,
+    device: DeviceOption = None,
 ) -> None:
     """Search in the browser: a page on this machine. Ctrl-C ends it."""
     from imgsearch.ui.server import is_loopback, serve
@@ -256,6 +261,7 @@ def ui(
     serve(
         place,
         model=model,
+        device=device,
         host=host,
         port=port,
         open_browser=browser,
