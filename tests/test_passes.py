@@ -117,24 +117,26 @@ def test_after_an_error_the_next_call_is_served() -> None:
 
 
 def test_a_compiled_tower_sees_one_shape_only() -> None:
-    shapes: list[int] = []
+    compiled_for: list[int] = []
+    run_with: list[int] = []
 
-    def tower(pixels: torch.Tensor) -> torch.Tensor:
-        shapes.append(len(pixels))
-        return colour_sums(pixels)
+    def backend(graph: Any, inputs: list[torch.Tensor]) -> Any:
+        compiled_for.append(len(inputs[0]))
+
+        def run(*arguments: torch.Tensor) -> Any:
+            run_with.append(len(arguments[0]))
+            return graph(*arguments)
+
+        return run
 
     size = PassSize(8, 8)
-    # "eager": traced, guarded and called like any compiled function, and not compiled.
-    compiled = CompiledTower(colour_sums, size, backend="eager")
-    counted = CompiledTower(tower, size, backend="eager")
-    counted._compiled = tower
+    passes = passes_of(size, CompiledTower(colour_sums, size, backend=backend))
 
-    for count in (8, 5, 4, 1):
-        pixels = pictures(count)
-        for one in (compiled, counted):
-            assert (passes_of(size, one).rows(pixels) == sums(pixels)).all()
+    for count in (8, 5, 4, 1, 8):
+        assert (passes.rows(pictures(count, count)) == sums(pictures(count, count))).all()
+    assert compiled_for == [8]
     # Half a pass and less runs as it is.
-    assert shapes == [8, 8]
+    assert run_with == [8, 8, 8]
 
 
 def test_without_a_compiler_the_tower_runs_as_it_is(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imgsearch.encoders.pass_size import PassSize
 
@@ -30,8 +30,13 @@ _log = logging.getLogger("imgsearch")
 class CompiledTower:
     """A tower, compiled for full passes. Where it cannot be compiled, the tower as it is."""
 
-    def __init__(self, tower: Tower, size: PassSize, backend: str = "inductor") -> None:
-        """`tower` makes rows [n, d] of pixels [n, s, s, 3]; nothing is compiled before its use."""
+    def __init__(
+        self, tower: Tower, size: PassSize, backend: str | Callable[..., Any] = "inductor"
+    ) -> None:
+        """`tower` makes rows [n, d] of pixels [n, s, s, 3]; nothing is compiled before its use.
+
+        `backend` is one of torch.compile.
+        """
         import torch
 
         self._eager = tower
