@@ -32,7 +32,8 @@ from peers.rclip import Rclip
 from photo_maker import make_photos, photo_paths
 from PIL import Image
 
-from imgsearch import Encoder, IndexSettings, Library, load_encoder
+from imgsearch import Encoder, Library, load_encoder
+from imgsearch.encoders.base import Pace
 from imgsearch.encoders.preprocess import to_pixels
 
 TARGET_OF_ENCODER = 0.85
@@ -41,7 +42,7 @@ TARGET_OF_PEER = 3.0
 
 def encoder_seconds(encoder: Encoder, pixels: npt.NDArray[np.uint8]) -> float:
     """Return how long the encoder takes for `pixels` [n, s, s, 3] in the pipeline's batches."""
-    size = IndexSettings().batch_size
+    size = Pace().pictures
     started = time.perf_counter()
     for start in range(0, len(pixels), size):
         encoder.encode_images(pixels[start : start + size])

@@ -16,8 +16,9 @@ import numpy as np
 from common import Result, add_photo_source, at_most, excuses, new_parser, report
 from photo_maker import make_photos, photo_paths
 
-from imgsearch import DecodeLimits, IndexSettings, load_encoder
+from imgsearch import DecodeLimits, load_encoder
 from imgsearch.data.thumbnail_store import ThumbnailStore
+from imgsearch.encoders.base import Pace
 from imgsearch.encoders.decode import Photo, decode
 from imgsearch.encoders.preprocess import Prepared, prepare
 from imgsearch.encoders.thumbnail import make_thumbnail
@@ -49,7 +50,7 @@ def main() -> None:
 
         encoder.encode_images(np.zeros((1, geometry.size, geometry.size, 3), dtype=np.uint8))
         with tempfile.TemporaryDirectory() as place, ThumbnailStore(Path(place)) as store:
-            step = IndexSettings().batch_size
+            step = Pace().pictures
             for start in range(0, len(paths), step):
                 made, pixels = {}, []
                 for number, path in enumerate(paths[start : start + step], start=start):

@@ -109,6 +109,8 @@ def index(
             interruption.watched(),
             terminal.progress_display() as show,
         ):
+            if not as_json:
+                terminal.print_note(f"Model: {opened.model_for_indexing()}")
             return opened.index(
                 paths,
                 excludes=exclude or (),
@@ -196,6 +198,7 @@ def ui(
     ] = True,
     library: LibraryOption = None,
     model: ModelOption = None,
+    device: DeviceOption = None,
 ) -> None:
     """Search in the browser: a page on this machine. Ctrl-C ends it."""
     from imgsearch.ui.server import is_loopback, serve
@@ -210,6 +213,7 @@ def ui(
     serve(
         place,
         model=model,
+        device=device,
         host=host,
         port=port,
         open_browser=browser,

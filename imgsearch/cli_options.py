@@ -28,7 +28,10 @@ ModelOption = Annotated[
 DeviceOption = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
-        "--device", metavar="DEVICE", help="Where torch models compute: cpu, cuda, cuda:1, mps."
+        "--device",
+        metavar="DEVICE",
+        help="Where torch models compute: cpu, cuda, cuda:1, mps, or cuda:0,cuda:1 to index with "
+        "several [default: the best there is].",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

@@ -82,8 +82,9 @@ class Library:
 
         `model` is a name, a folder or an encoder; by default the library's active model, and for a
         new library the one pulled last or else the built-in starter. `device` ("cpu", "cuda:1",
-        "mps") is where torch models compute, by default the best there is. Nothing is created
-        before the first `index`. Raises ModelNotFound, ModelInvalid, ExtraMissing or UsageError.
+        "mps") is where torch models compute, by default the best there is; `index` can use several
+        ("cuda:0,cuda:1"), and by default takes all NVIDIA GPUs. Nothing is created before the first
+        `index`. Raises ModelNotFound, ModelInvalid, ExtraMissing or UsageError.
         """
         if path is not None and not os.fspath(path):
             raise UsageError("The library's folder is an empty name. Give one with --library DIR")
@@ -134,7 +135,7 @@ class Library:
         return index_folders(
             self.path,
             [os.fspath(path) for path in given],
-            self._encoder or self._default_encoder(),
+            self._encoder or load_encoder(self._default_model()[1], self._device),
             excludes=[excludes] if isinstance(excludes, str) else excludes,
             retry_failed=retry_failed,
             dry_run=dry_run,
@@ -518,14 +519,19 @@ class Library:
             raise PhotoNotFound("There is no such photo in this library.")
         return (digest, *found)
 
-    def _default_encoder(self) -> Encoder:
-        """Return the encoder of the library's active model; of a new library the preferred one."""
+    def model_for_indexing(self) -> str:
+        """Return the name of the model that `index` makes vectors of. Raises a LibraryError."""
+        return self._encoder.description.name if self._encoder else self._default_model()[0]
+
+    def _default_model(self) -> tuple[str, str]:
+        """Return name and source of the library's active model; for a new one the preferred."""
         from imgsearch.data.connection import catalog_path
         from imgsearch.data.reader import CatalogReader
 
-        source = None
         if catalog_path(self.path).is_file():
             with CatalogReader(self.path) as reader:
                 active = None if reader.is_uninitialised() else reader.active_model()
-                source = active.source if active else None
-        return load_encoder(source or preferred_model() or STARTER, self._device)
+                if active:
+                    return active.name, active.source
+        source = preferred_model() or STARTER
+        return source.partition("@")[0], source

@@ -8,6 +8,7 @@ from pathlib import Path
 
 LIBRARY_VARIABLE = "IMGSEARCH_LIBRARY"
 MODEL_VARIABLE = "IMGSEARCH_MODEL"
+COMPILE_VARIABLE = "IMGSEARCH_COMPILE"
 
 
 def default_library_path() -> Path:
@@ -46,6 +47,11 @@ def configuration_folder() -> Path:
     return user_config_path("imgsearch", appauthor=False)
 
 
+def compiling_wanted() -> bool:
+    """Tell whether torch models are to be compiled: ``IMGSEARCH_COMPILE=1``."""
+    return os.environ.get(COMPILE_VARIABLE, "") not in ("", "0")
+
+
 def _preference_file() -> Path:
     return configuration_folder() / "model"
 
@@ -77,15 +83,27 @@ class IndexSettings:
 
     limits: DecodeLimits = DecodeLimits()
     decode_workers: int | None = None
-    # 32 keeps every core busy at under 10 MB of pixels; larger batches gain nothing on a CPU.
-    batch_size: int = 32
+    # Pictures that are embedded and committed together; None: as many as the encoder asks for.
+    batch_size: int | None = None
+    # But not more pixels than this (bytes), 1,062 pictures of 224 pixels. At 3 batches ahead, and
+    # two being embedded on each device, a GPU has its fill at about 1 GB of main memory.
+    batch_bytes: int = 160_000_000
     # A batch is closed early so that a commit happens at least this often, however slow the model.
     commit_seconds: float = 5.0
-    # Decoded photos that may wait for the encoder, in multiples of batch_size: bounds memory.
+    # Decoded photos that may wait for the encoder, in multiples of a batch: bounds memory.
     batches_ahead: int = 3
     # Embeddings of pictures that no file shows any more are kept this long, so that a file moved
     # out of one root and into another, in two runs, is not embedded twice.
     orphan_days: float = 30.0
+
+    def largest_batch(self, wanted: int, picture_bytes: int) -> int:
+        """Return how many pictures a batch may have, where the encoder wants so many (at least 1).
+
+        `picture_bytes` is the size of one picture's pixels.
+        """
+        if self.batch_size is not None:
+            return self.batch_size
+        return max(1, min(wanted, self.batch_bytes // picture_bytes))
 
     def worker_count(self) -> int:
         """Return the number of decoding processes (at least 1)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 from imgsearch.encoders.base import Encoder, ModelDescription, Preprocessing, Resize
@@ -19,8 +20,9 @@ def load_encoder(model: str = STARTER, device: str | None = None) -> Encoder:
     ``"starter"`` is the built-in one; a folder with a ``model.json`` is a model folder (ONNX); one
     with a ``config.json`` is a checkpoint or an ONNX export of one; a short name of `registry`, or
     ``owner/name`` with or without ``@revision``, is any of these on the hub. `device` ("cpu",
-    "cuda:1", "mps") is for checkpoints. Raises ModelNotFound, ModelInvalid, ExtraMissing or
-    UsageError.
+    "cuda:1", "mps", by default the best there is) is for checkpoints. Several, such as
+    "cuda:0,cuda:1", work together when many pictures are embedded (see `fleet`); so do all NVIDIA
+    GPUs by default. Raises ModelNotFound, ModelInvalid, ExtraMissing or UsageError.
     """
     if model == STARTER:
         from imgsearch.encoders.onnx_folder import OnnxFolderEncoder
@@ -35,9 +37,10 @@ def load_encoder(model: str = STARTER, device: str | None = None) -> Encoder:
     if folder.is_dir():
         return _from_folder(folder.resolve(), device)
     if model.count("/") == 1 and not model.startswith((".", "/", "~")):
+        from imgsearch.encoders.fleet import on_devices
         from imgsearch.encoders.hub import from_hub
 
-        return from_hub(model, device)
+        return on_devices(partial(from_hub, model), device)
     raise ModelNotFound(
         f"There is no model {model!r}. Use 'starter', a name that `imgsearch models` lists, a "
         "model folder, or a hub name such as openai/clip-vit-base-patch32."
@@ -66,5 +69,6 @@ def _from_transformers_files(folder: Path, device: str | None) -> Encoder:
 
         return from_export_folder(folder, layout)
     from imgsearch.encoders.checkpoint import from_folder
+    from imgsearch.encoders.fleet import on_devices
 
-    return from_folder(folder, device)
+    return on_devices(partial(from_folder, folder), device)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,9 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from imgsearch.encoders.architectures import TextReader, architecture_of
-from imgsearch.encoders.base import ModelDescription, Preprocessing, Resize, unit_rows
+from imgsearch.encoders.base import ModelDescription, Pace, Preprocessing, Resize, unit_rows
+from imgsearch.encoders.compiling import CompiledTower, Tower
 from imgsearch.encoders.device import choose_device, working_dtype
+from imgsearch.encoders.pass_size import PassSize
+from imgsearch.encoders.passes import Passes
 from imgsearch.errors import ExtraMissing, ModelInvalid
+from imgsearch.settings import compiling_wanted
 
 if TYPE_CHECKING:
     import torch
@@ -29,10 +34,10 @@ PREPROCESSOR = "preprocessor_config.json"
 ESSENTIAL = (CONFIG, WEIGHTS, PREPROCESSOR)
 # The filters of Pillow by the numbers that preprocessor_config.json uses.
 _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
-# Pictures in one forward pass. On a CPU more gains nothing and costs memory; on a GPU it is where
-# to start, and halved whenever its memory runs out.
-_PICTURES_PER_PASS = {"cpu": 16}
-_PICTURES_PER_PASS_ON_GPU = 256
+# Pictures in one forward pass. On a CPU more gains nothing and costs memory.
+_PICTURES_PER_PASS_ON_CPU = 16
+# On a GPU: where to start, and where to stop trying larger ones (see `pass_size`).
+_FIRST_PASS_ON_GPU, _LARGEST_PASS_ON_GPU = 256, 2_048
 
 
 class CheckpointEncoder:
@@ -41,10 +46,11 @@ class CheckpointEncoder:
     def __init__(
         self, name: str, folder: Path, revision: str, source: str, device: str | None = None
     ) -> None:
-        """Load the checkpoint in `folder`; name, revision and source become the model's identity.
+        """Read what the checkpoint in `folder` is; its weights are loaded when they are first used.
 
-        Raises ExtraMissing without torch and transformers, ModelInvalid for unusable files,
-        UsageError for a device that is not there.
+        Name, revision and source become the model's identity. Raises ExtraMissing without torch
+        and transformers, ModelInvalid for unusable files, UsageError for a device that is not
+        there.
         """
         require_torch(name)
         import torch
@@ -60,13 +66,13 @@ class CheckpointEncoder:
         self._device = choose_device(device)
         self._dtype = working_dtype(self._device)
         try:
-            model: Any = getattr(transformers, architecture.model_class).from_pretrained(
-                folder, use_safetensors=True, local_files_only=True, dtype=self._dtype
-            )
-            self._model = model.eval().to(self._device)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            config: Any = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError, KeyError) as error:
             raise ModelInvalid(f"The checkpoint {name!r} cannot be loaded: {error}") from error
-        config = self._model.config
+        self._folder = folder
+        self._model_class = architecture.model_class
+        self._loaded: Any = None
+        self._loading = threading.Lock()
         context = architecture.context or int(config.text_config.max_position_embeddings)
         self.text_reader = TextReader(folder, architecture, context, name)
         self._with_mask = not architecture.fixed_length
@@ -74,7 +80,7 @@ class CheckpointEncoder:
             torch.tensor(facts.get(key) or default, device=self._device).view(1, 3, 1, 1)
             for key, default in (("image_mean", architecture.mean), ("image_std", architecture.std))
         )
-        self._per_pass = _PICTURES_PER_PASS.get(self._device.type, _PICTURES_PER_PASS_ON_GPU)
+        self._pass_size = _pass_size(self._device)
         self._description = ModelDescription(
             name=name,
             source=source,
@@ -84,25 +90,34 @@ class CheckpointEncoder:
             context_length=context,
             licence="see the model's own page",
         )
+        shape = preprocessing.size, self._description.dimension
+        tower: Tower = self._features
+        if compiling_wanted():
+            tower = CompiledTower(tower, self._pass_size)
+        self._passes = Passes(tower, self._device, shape, self._pass_size)
 
     @property
     def description(self) -> ModelDescription:
         """The model's identity and input format."""
         return self._description
 
+    @property
+    def pace(self) -> Pace:
+        """How it is best kept busy: on a GPU, a call is a pass."""
+        return Pace() if self._device.type == "cpu" else Pace(pictures=self._pass_size.now)
+
     def encode_images(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Embed pixels [n, s, s, 3] to unit rows [n, d]."""
-        rows = [np.empty((0, self._description.dimension), dtype=np.float32)]
-        start = 0
-        while start < len(pixels):
-            part = pixels[start : start + self._per_pass]
-            try:
-                rows.append(self._image_rows(part))
-            except self._memory_errors() as error:
-                self._make_room(len(part), error)
-                continue
-            start += len(part)
-        return unit_rows(np.concatenate(rows))
+        import torch
+
+        self._load()
+        try:
+            return unit_rows(self._passes.rows(pixels))
+        except torch.OutOfMemoryError as error:
+            raise ModelInvalid(
+                f"The model {self._description.name!r} does not fit the memory of "
+                f"{self._device}. Try --device cpu."
+            ) from error
 
     @property
     def maps_pictures(self) -> bool:
@@ -120,7 +135,7 @@ class CheckpointEncoder:
         try:
             with torch.inference_mode():
                 return unit_rows(_to_numpy(self._patch_vectors(part)))
-        except self._memory_errors() as error:
+        except torch.OutOfMemoryError as error:
             raise ModelInvalid(
                 f"The model {self._description.name!r} does not fit the memory of "
                 f"{self._device}. Try --device cpu."
@@ -196,32 +211,38 @@ class CheckpointEncoder:
         scaled = pixels.permute(0, 3, 1, 2).to(torch.float32) / 255.0
         return ((scaled - self._mean) / self._std).to(self._dtype)
 
-    def _image_rows(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Run the image tower once: rows float32 [n, d], not normalised."""
+    @property
+    def _model(self) -> Any:
+        return self._load()
+
+    def _load(self) -> Any:
+        """Return the model of transformers, loaded if it is not yet. Raises ModelInvalid."""
         import torch
+        import transformers
 
-        # The pixels travel as bytes, a quarter of the floats that they become on the device.
-        part = torch.from_numpy(pixels.copy()).to(self._device, non_blocking=True)
-        with torch.inference_mode():
-            return _to_numpy(self._features(part))
+        with self._loading:
+            if self._loaded is not None:
+                return self._loaded
+            try:
+                model: Any = getattr(transformers, self._model_class).from_pretrained(
+                    self._folder, use_safetensors=True, local_files_only=True, dtype=self._dtype
+                )
+                model = model.eval().to(self._device)
+            except (OSError, ValueError, RuntimeError, KeyError) as error:
+                name = self._description.name
+                raise ModelInvalid(f"The checkpoint {name!r} cannot be loaded: {error}") from error
+            # The streams of other threads do not wait for what this one's still copies.
+            getattr(torch, self._device.type).synchronize()
+            self._loaded = model
+            return model
 
-    def _memory_errors(self) -> type[Exception]:
-        import torch
 
-        return torch.OutOfMemoryError
-
-    def _make_room(self, tried: int, error: Exception) -> None:
-        """Halve the size of a pass; raise where it cannot be smaller."""
-        import torch
-
-        if tried <= 1:
-            raise ModelInvalid(
-                f"The model {self._description.name!r} does not fit the memory of "
-                f"{self._device}. Try --device cpu."
-            ) from error
-        self._per_pass = max(1, tried // 2)
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+def _pass_size(device: torch.device) -> PassSize:
+    if device.type == "cpu":
+        return PassSize(_PICTURES_PER_PASS_ON_CPU, _PICTURES_PER_PASS_ON_CPU)
+    # Every size would be compiled anew.
+    most = _FIRST_PASS_ON_GPU if compiling_wanted() else _LARGEST_PASS_ON_GPU
+    return PassSize(_FIRST_PASS_ON_GPU, most)
 
 
 def from_folder(folder: Path, device: str | None = None) -> CheckpointEncoder:

@@ -7,13 +7,11 @@ two pipes, so that a three-line script without a ``__main__`` guard works.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,17 +19,19 @@ import numpy.typing as npt
 
 from imgsearch.data.records import FailureKind, FileFailure, FileStat, PictureFacts
 from imgsearch.encoders.base import Preprocessing
+from imgsearch.encoders.child import child_environment
+from imgsearch.encoders.frames import FrameError, read_frame, write_frame
 from imgsearch.errors import ImageUnreadable, ImgsearchError
-from imgsearch.indexer.frames import FrameError, read_frame, write_frame
 from imgsearch.indexer.watchdog import Watchdog
 from imgsearch.settings import DecodeLimits
 
 # How long a process that has closed its output gets to end by itself.
 _LAST_WORDS_SECONDS = 1.0
 _PIPE_BYTES = 1 << 20
-# For glibc: keep freed memory instead of giving it back and clearing it again for every photo,
-# which costs 0.3 ms a photo.
-_ALLOCATION = {
+# One thread each; and for glibc: keep freed memory instead of giving it back and clearing it again
+# for every photo, which costs 0.3 ms a photo.
+_ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1",
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
 }
@@ -106,7 +106,7 @@ class DecodeProcess:
                 stderr=subprocess.DEVNULL,
                 # Pixels in one piece, where the system can, instead of in four with a wait each.
                 pipesize=_PIPE_BYTES,
-                env=_environment(),
+                env=child_environment(_ENVIRONMENT),
             )
         except OSError as error:
             raise ImgsearchError(f"No decoding process can be started: {error}.") from error
@@ -246,14 +246,3 @@ class DecodeProcess:
         except ValueError:
             cause = f"exit code {code}"
         return f"its decoder crashed ({cause})"
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment of a decoding process: this package importable, one thread each."""
-    environment = {**os.environ, **_ALLOCATION, "OPENBLAS_NUM_THREADS": "1"}
-    parent = Path(__file__).resolve().parents[2]
-    if parent.name not in ("site-packages", "dist-packages"):
-        # Run from its source folder, the package is not on the child's path.
-        inherited = os.environ.get("PYTHONPATH")
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (inherited, str(parent))))
-    return environment

@@ -23,6 +23,7 @@ from imgsearch.data.records import FailedFile, FailureKind, FileFailure, FileSta
 from imgsearch.data.scan_table import Change, PendingFile
 from imgsearch.data.thumbnail_store import ThumbnailStore
 from imgsearch.encoders import Encoder
+from imgsearch.encoders.indexing import at_work, pace_of
 from imgsearch.errors import ModelInvalid
 from imgsearch.indexer.content import hash_file, sniff
 from imgsearch.indexer.decode_pool import DecodePool
@@ -36,10 +37,6 @@ _RECOGNISE_PAGE = 32
 _BATCH_AGE_SECONDS = 1.0
 _FIRST_BATCH = 4
 _PROGRESS_SECONDS = 0.1
-
-# So many batches are embedded at once: an encoder that splits a batch over the cores has work for
-# those that are done with their part, and storing never leaves it idle.
-_EMBEDDING_DEPTH = 2
 
 _Key = tuple[int, str]
 
@@ -77,7 +74,7 @@ class Pipeline:
         self._under_way: dict[_Key, PendingFile] = {}
         self._decoded: list[Decoded] = []
         self._oldest = 0.0
-        self._batch_size = min(_FIRST_BATCH, settings.batch_size)
+        self._batch_size = min(_FIRST_BATCH, self._largest_batch())
         # The batches that are being embedded, oldest first.
         self._embedding: deque[Future[_Embedded]] = deque()
         self._warm: Future[None] | None = None
@@ -95,14 +92,15 @@ class Pipeline:
         preprocessing = self._encoder.description.preprocessing
         started, shown = time.monotonic(), 0.0
         with (
+            at_work(self._encoder, total),
             ThreadPoolExecutor(
-                _EMBEDDING_DEPTH, thread_name_prefix="imgsearch-embed"
+                pace_of(self._encoder).calls, thread_name_prefix="imgsearch-embed"
             ) as background,
             DecodePool(preprocessing, settings.limits, settings.worker_count()) as pool,
         ):
             # Loading the image tower takes as long as the decoding processes take to start.
             self._warm = background.submit(self._warm_up)
-            ahead = settings.batches_ahead * settings.batch_size
+            ahead = settings.batches_ahead * self._largest_batch()
             for outcome in pool.outcomes(self._requests(pending, should_stop), ahead):
                 if isinstance(outcome, Decoded):
                     self._oldest = self._oldest if self._decoded else time.monotonic()
@@ -194,7 +192,7 @@ class Pipeline:
             self._finish_embedding()
         full = len(self._decoded) >= self._batch_size
         old = bool(self._decoded) and time.monotonic() - self._oldest > _BATCH_AGE_SECONDS
-        if full and len(self._embedding) == _EMBEDDING_DEPTH:
+        if full and len(self._embedding) >= pace_of(self._encoder).calls:
             self._finish_embedding()
         if full or (old and not self._embedding):
             self._embed(background)
@@ -253,7 +251,11 @@ class Pipeline:
         if seconds > self._settings.commit_seconds / 2:
             self._batch_size = max(1, self._batch_size // 2)
         elif seconds < self._settings.commit_seconds / 4:
-            self._batch_size = min(self._settings.batch_size, self._batch_size * 2)
+            self._batch_size = min(self._largest_batch(), self._batch_size * 2)
+
+    def _largest_batch(self) -> int:
+        edge = self._encoder.description.preprocessing.size
+        return self._settings.largest_batch(pace_of(self._encoder).pictures, edge * edge * 3)
 
     def _link(self, links: list[tuple[PendingFile, FileStat, int]]) -> None:
         """Let files show pictures that are in the catalog, and count what that means."""

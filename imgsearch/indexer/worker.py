@@ -7,22 +7,22 @@ native decoder (crash, endless loop, endless memory) ends here and costs that on
 from __future__ import annotations
 
 import hashlib
-import os
 import signal
 import sys
 from dataclasses import asdict
-from typing import Any, BinaryIO
+from typing import Any
 
 from PIL import Image
 
 from imgsearch.encoders.base import Preprocessing, Resize
+from imgsearch.encoders.child import private_stdout
 from imgsearch.encoders.decode import decode, read_metadata, register_formats
 from imgsearch.encoders.files import open_regular, read_stable
+from imgsearch.encoders.frames import FrameError, read_frame, write_frame
 from imgsearch.encoders.preprocess import prepare
 from imgsearch.encoders.thumbnail import make_preview, make_thumbnail
 from imgsearch.errors import ImageUnreadable
 from imgsearch.indexer.facts import read_details, read_facts
-from imgsearch.indexer.frames import FrameError, read_frame, write_frame
 from imgsearch.settings import DecodeLimits
 
 
@@ -30,7 +30,7 @@ def main() -> None:
     """Answer requests from standard input until it is closed."""
     # Ctrl-C goes to the whole terminal group; the indexer decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    source, sink = sys.stdin.buffer, _private_stdout()
+    source, sink = sys.stdin.buffer, private_stdout()
     try:
         config, _ = read_frame(source)
         limits = DecodeLimits(**config["limits"])
@@ -48,15 +48,6 @@ def main() -> None:
             write_frame(sink, header, body)
     except (FrameError, BrokenPipeError):
         return  # The indexer has finished or died.
-
-
-def _private_stdout() -> BinaryIO:
-    """Return standard output under another number, so that no library's print gets into it."""
-    sink = os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
-    return sink
 
 
 def _limit_memory(limit: int) -> None:

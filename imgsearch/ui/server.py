@@ -27,12 +27,13 @@ def serve(
     library: Path,
     *,
     model: str | Encoder | None = None,
+    device: str | None = None,
     host: str = "127.0.0.1",
     port: int | None = None,
     open_browser: bool = True,
     announce: Callable[[str], None] = print,
 ) -> None:
-    """Serve the page of a library until Ctrl-C.
+    """Serve the page of a library until Ctrl-C; `model` and `device` are as in `Library.open`.
 
     `announce` is called with the address as soon as it answers. Raises PortTaken, UsageError or
     a ModelError.
@@ -45,7 +46,7 @@ def serve(
     shown_host = f"[{reachable}]" if ":" in reachable else reachable
     address = f"http://{shown_host}:{port}/"
     try:
-        shared = Shared(library, model, local=loopback)
+        shared = Shared(library, model, device, local=loopback)
         configure(shared)
 
         @contextlib.asynccontextmanager

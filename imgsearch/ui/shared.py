@@ -18,11 +18,18 @@ _SELECTIONS_KEPT = 64
 class Shared:
     """The state of the process behind the page. Safe to use from several threads."""
 
-    def __init__(self, library: Path, model: str | Encoder | None = None, *, local: bool) -> None:
+    def __init__(
+        self,
+        library: Path,
+        model: str | Encoder | None = None,
+        device: str | None = None,
+        *,
+        local: bool,
+    ) -> None:
         """`local`: the browser runs on this machine, so that it may choose folders to index."""
         self.local = local
-        self.library = Library.open(library, model=model)
-        self.job = IndexJob(lambda: Library.open(library, model=model))
+        self.library = Library.open(library, model=model, device=device)
+        self.job = IndexJob(lambda: Library.open(library, model=model, device=device))
         self._selections: OrderedDict[str, tuple[int, ...]] = OrderedDict()
         self._lock = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""The messages between the indexer and its decoding processes: a JSON header and raw bytes.
+"""The messages between a process and its children: a JSON header and raw bytes.
 
 Not pickle: a decoding process handles hostile files, and whoever takes it over must not be able to
 run code in the indexer through what it answers.
@@ -30,10 +30,10 @@ def write_frame(stream: BinaryIO, header: dict[str, Any], body: bytes = b"") -> 
     stream.flush()
 
 
-def read_frame(stream: BinaryIO) -> tuple[dict[str, Any], bytes]:
-    """Read one message. Raises FrameError."""
+def read_frame(stream: BinaryIO, max_body: int = _MAX_BODY) -> tuple[dict[str, Any], bytes]:
+    """Read one message, its body of at most `max_body` bytes. Raises FrameError."""
     header_length, body_length = _LENGTHS.unpack(_read_exactly(stream, _LENGTHS.size))
-    if header_length > _MAX_HEADER or body_length > _MAX_BODY:
+    if header_length > _MAX_HEADER or body_length > max_body:
         raise FrameError("a message is too long")
     try:
         header = json.loads(_read_exactly(stream, header_length))

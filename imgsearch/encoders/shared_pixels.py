@@ -1,0 +1,52 @@
+"""Memory for a batch of pixels that two processes see: nothing of it goes through a pipe.
+
+A file without a name (Linux), so that nothing is left behind however the processes end. It is not
+bound by the size of /dev/shm, which containers limit to 64 MB and which multiprocessing's shared
+memory lies in.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+import numpy as np
+import numpy.typing as npt
+
+# Writing to such memory is undone where it is full; reserved in larger steps it is seldom moved.
+_STEP_BYTES = 1 << 20
+
+
+def can_share() -> bool:
+    """Tell whether this system has such files."""
+    return hasattr(os, "memfd_create")
+
+
+class SharedPixels:
+    """Room for uint8 pixels; made by one process, and opened by its child through `number`."""
+
+    def __init__(self, number: int | None = None) -> None:
+        """Make a new one, or open the one with this file descriptor, inherited from the parent."""
+        self.number = os.memfd_create("imgsearch-pixels") if number is None else number
+        self._bytes = np.empty(0, dtype=np.uint8)
+
+    def write(self, pixels: npt.NDArray[np.uint8]) -> None:
+        """Put pixels of any shape at the beginning. Raises OSError where memory is short."""
+        if pixels.nbytes > len(self._bytes):
+            steps = -(-pixels.nbytes // _STEP_BYTES)
+            # Now an error; without it, later, the end of the process.
+            os.posix_fallocate(self.number, 0, steps * _STEP_BYTES)
+        np.copyto(self.read(pixels.shape), pixels)
+
+    def read(self, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+        """Return the pixels at the beginning, in this shape; they are not copied."""
+        count = int(np.prod(shape))
+        if count > len(self._bytes):
+            length = os.fstat(self.number).st_size
+            self._bytes = np.frombuffer(mmap.mmap(self.number, length), dtype=np.uint8)
+        return self._bytes[:count].reshape(shape)
+
+    def close(self) -> None:
+        """Give the memory back, as soon as nobody holds what `read` returned."""
+        self._bytes = np.empty(0, dtype=np.uint8)
+        os.close(self.number)
