@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -22,12 +24,15 @@ from imgsearch.cli_options import (
     print_json,
 )
 from imgsearch.data.paths import printable
-from imgsearch.errors import UsageError
+from imgsearch.errors import ImageUnreadable, PhotoNotFound, UsageError
 
 if TYPE_CHECKING:
     from imgsearch.library import Library
     from imgsearch.search.query import Query
-    from imgsearch.search.results import SearchResults
+    from imgsearch.search.results import SearchHit, SearchResults
+
+# Wide enough to recognise a photo; a page of ten fits two screens.
+_PREVIEW_COLUMNS = 24
 
 TextArgument = Annotated[
     Optional[list[str]],  # noqa: UP045
@@ -93,6 +98,9 @@ PathsOption = Annotated[bool, typer.Option("--paths", help="Print nothing but pa
 NullOption = Annotated[
     bool, typer.Option("-0", "--null", help="Like --paths, separated by NUL for xargs -0.")
 ]
+PreviewOption = Annotated[
+    bool, typer.Option("--preview", help="Show the pictures, in terminals that can.")
+]
 OutputOption = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--output", metavar="FILE", help="Write results to a .json, .csv or .parquet."),
@@ -128,6 +136,7 @@ def query(
     paths: PathsOption = False,
     null: NullOption = False,
     as_json: JsonOption = False,
+    preview: PreviewOption = False,
     output: OutputOption = None,
     queries: QueriesOption = None,
     saved: SavedOption = None,
@@ -146,7 +155,9 @@ def query(
 
     words = " ".join(text or [])
     _refuse_mixed(bool(words or without or like or good or bad), queries, saved)
-    sink = Sink(as_json, paths, null, None if output is None else Path(output))
+    sink = Sink(
+        as_json, paths, null, None if output is None else Path(output), preview, (page - 1) * limit
+    )
     sink.check()
     with imgsearch.Library.open(library, model=model, device=device) as opened:
 
@@ -180,7 +191,7 @@ def query(
         )
         if explain_to is not None:
             _explain(opened, asked, results, explain_to)
-    sink.write(names, results)
+        sink.write(opened, names, results)
     for error in failed:
         terminal.print_note(f"Line {error.number} of the queries was left out: {error.reason}")
     if failed:
@@ -195,6 +206,8 @@ class Sink:
     paths: bool
     null: bool
     file: Path | None
+    preview: bool
+    offset: int
 
     def check(self) -> None:
         """Raise what would keep the results from being written, before any work is done."""
@@ -203,7 +216,9 @@ class Sink:
 
             check_place(self.file)
 
-    def write(self, names: Sequence[str], results: Sequence[SearchResults]) -> None:
+    def write(
+        self, library: Library, names: Sequence[str], results: Sequence[SearchResults]
+    ) -> None:
         """Write the results of the queries of these names."""
         if self.file is not None:
             from imgsearch.outputs import write_results
@@ -221,10 +236,12 @@ class Sink:
             found = [hit.path for one in results for hit in one]
             terminal.write_paths(found, b"\0" if self.null else b"\n")
         else:
+            show = _previewer(library) if self.preview else None
             for name, one in zip(names, results, strict=True):
                 if len(results) > 1:
                     print(f"{printable(name)}:")
-                terminal.print_results(one)
+                terminal.print_results(one, self.offset + 1, show)
+            terminal.print_note(f"Model: {results[0].model}")
         for note in {one.note: None for one in results if one.note}:
             terminal.print_note(note)
 
@@ -241,6 +258,24 @@ def _explain(
     lost = len(results[0]) - written
     missing = f"; {lost} could not be read" if lost else ""
     terminal.print_note(f"Wrote {written} pictures into {printable(folder)}{missing}.")
+
+
+def _previewer(library: Library) -> Callable[[SearchHit], None] | None:
+    """Return what shows a result's picture on this terminal, or say why that cannot be."""
+    from imgsearch.preview import Preview, why_not
+
+    found = Preview.detect(sys.stdout)
+    if found is None:
+        terminal.print_note(why_not(sys.stdout))
+        return None
+    preview = found
+
+    def show(hit: SearchHit) -> None:
+        # A photo whose disk is unplugged is still a result.
+        with contextlib.suppress(PhotoNotFound, ImageUnreadable):
+            preview.show(library.thumbnail(hit.content_hash), _PREVIEW_COLUMNS)
+
+    return show
 
 
 def _refuse_mixed(given: bool, queries: str | None, saved: str | None) -> None:

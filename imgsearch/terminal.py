@@ -42,15 +42,20 @@ def write_paths(paths: Sequence[str], end: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def print_results(results: SearchResults, first: int = 1) -> None:
+def print_results(
+    results: SearchResults, first: int = 1, show: Callable[[SearchHit], None] | None = None
+) -> None:
     """Print hits as rank, match strength and path; on a terminal the paths are links to the files.
 
-    `first` is the rank of the first. What is said about the whole goes to standard error.
+    `first` is the rank of the first; `show` shows the picture of a hit. What is said about the
+    whole goes to standard error.
     """
     if results.matching == 0:
         print_note("Nothing matches well; the closest are:")
     link = _is_terminal(sys.stdout)
     for rank, hit in enumerate(results, start=first):
+        if show is not None:
+            show(hit)
         shown = printable(hit.path)
         if link:
             shown = f"\x1b]8;;{file_uri(hit.path)}\x1b\\{shown}\x1b]8;;\x1b\\"

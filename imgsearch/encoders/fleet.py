@@ -11,11 +11,11 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from imgsearch.encoders.base import Encoder, ModelDescription, Pace
+from imgsearch.encoders.base import Encoder, MapsPictures, ModelDescription, Pace
 from imgsearch.encoders.device import check_device, device_names
 from imgsearch.encoders.encoder_process import SEATS, EncoderProcess, ProcessDied
 from imgsearch.encoders.indexing import pace_of
-from imgsearch.errors import ModelError
+from imgsearch.errors import HeatMapUnavailable, ModelError
 
 # A batch on which a process died is tried once more, in case it died of something else.
 _ATTEMPTS = 2
@@ -31,7 +31,9 @@ def on_devices(load: Callable[[str | None], Encoder], device: str | None) -> Enc
     for name in names[1:]:
         check_device(name)
     first = load(names[0] if names else device)
-    return FleetEncoder(first, names) if len(names) > 1 else first
+    # What has no pace of its own runs on no device: a graph that ONNX Runtime takes to the CPU.
+    several = len(names) > 1 and hasattr(first, "pace")
+    return FleetEncoder(first, names) if several else first
 
 
 class FleetEncoder:
@@ -115,6 +117,20 @@ class FleetEncoder:
     def encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Embed n texts to unit rows [n, d]; what exceeds the context length is cut off."""
         return self._first.encode_texts(texts)
+
+    @property
+    def maps_pictures(self) -> bool:
+        """Whether the encoder on the first device can embed the parts of a picture."""
+        return isinstance(self._first, MapsPictures) and self._first.maps_pictures
+
+    def encode_patches(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Embed the cells of a grid over pixels [n, s, s, 3] to unit vectors [n, g, g, d].
+
+        Raises HeatMapUnavailable where `maps_pictures` is false.
+        """
+        if not isinstance(self._first, MapsPictures):
+            raise HeatMapUnavailable("This model cannot show where something is in a picture.")
+        return self._first.encode_patches(pixels)
 
 
 class _Device:
