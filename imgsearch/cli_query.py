@@ -8,9 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
-import click
 import typer
 
 import imgsearch
@@ -298,8 +297,8 @@ def save(context: typer.Context, name: Annotated[str, typer.Argument(metavar="NA
 
     Run it with `imgsearch query --saved NAME`; the page shows it, too.
     """
-    program = context.find_root().command
-    assert isinstance(program, click.Group)
+    # Typer brings a Click of its own, whose classes have no public name.
+    program: Any = context.find_root().command
     command = program.commands["query"]
     command.main(["--save", name, *context.args], "imgsearch query", standalone_mode=False)
 

@@ -28,13 +28,13 @@ _SHAPES = {
 _MAX_INTEGER = 2**63 - 1
 # What SQLite lacks is the part of a path after its last slash: that is the path without its longest
 # beginning that ends in one.
-_FILE_NAME = "lower(replace(f.path, rtrim(f.path, replace(f.path, '/', '')), ''))"
+_FILE_NAME = "lower(replace(path, rtrim(path, replace(path, '/', '')), ''))"
 _ORDERS = {
     # A file's time in the form of EXIF's, so that both can be compared as texts.
     "date": "coalesce(p.taken_at, strftime('%Y-%m-%dT%H:%M:%S',"
     " (SELECT min(mtime_ns) FROM file WHERE picture_id = p.id) / 1000000000,"
     " 'unixepoch', 'localtime')) DESC",
-    "name": f"min({_FILE_NAME})",
+    "name": f"(SELECT min({_FILE_NAME}) FROM file WHERE picture_id = p.id)",
     "size": "p.byte_size DESC",
 }
 

@@ -9,18 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 from imgsearch.data.reader import CatalogReader, StoredPicture
-from imgsearch.data.vector_cache import VectorIndex, plausible
+from imgsearch.data.vector_cache import VectorIndex
 from imgsearch.search.background import Background
 from imgsearch.search.cutoff import relevant_count
 from imgsearch.search.grouping import group_hits
 from imgsearch.search.query import Query
-from imgsearch.search.ranking import POOL, EncodedQuery, Ranking, part_cosines, rank
+from imgsearch.search.ranking import (
+    POOL,
+    EncodedQuery,
+    IndexImplausible,
+    Ranking,
+    part_cosines,
+    rank,
+)
 from imgsearch.search.results import PartScore, SearchHit
 from imgsearch.search.strength import StrengthScale
-
-
-class IndexImplausible(Exception):
-    """The index gave what cannot be true of the catalog. Never leaves this package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,6 @@ class Answering:
         # Behind the pool come as many as its groups may take from the page.
         end = query.offset + query.limit + POOL * query.group
         ranking = rank(self.index, encoded, self.background, end, among)
-        if not plausible(ranking.ids[:0], ranking.scores, set()):
-            raise IndexImplausible
         scale = encoded.scale(self.background)
         total = len(self.index) if among is None else len(among)
         ranking, matching = self._cut(query, encoded, ranking, scale, total)
@@ -107,7 +108,7 @@ class Answering:
         if not len(ids):
             return ()
         pictures = self.reader.pictures(ids.tolist())
-        if not plausible(ids, scores, set(pictures)):
+        if not set(ids.tolist()) <= set(pictures):
             raise IndexImplausible
         return tuple(
             hit_of(pictures[id_], score, scale.strength(score))

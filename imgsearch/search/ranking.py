@@ -13,13 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from imgsearch.data.vector_cache import VectorIndex
+from imgsearch.data.vector_cache import VectorIndex, plausible
 from imgsearch.search.background import Background
 from imgsearch.search.combine import combined_scores, first_stage, wanted_length
 from imgsearch.search.feedback import with_feedback
 from imgsearch.search.strength import StrengthScale
 
 POOL = 2_000
+
+
+class IndexImplausible(Exception):
+    """The index gave what cannot be true of the catalog. Never leaves this package."""
+
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -87,10 +92,12 @@ def rank(
 ) -> Ranking:
     """Return the best pictures, at least `end` or the pool of them if there are so many.
 
-    With `among` only these pictures are looked at. Ties go to the lower id. Raises KeyError where
-    the index contradicts itself.
+    With `among` only these pictures are looked at. Ties go to the lower id. Raises IndexImplausible
+    where that is not what cosines can be.
     """
     ids, scores = index.search(query.target, max(POOL, end), among)
+    if not plausible(ids[:0], scores, set()):
+        raise IndexImplausible
     return rescored(index, query, background, ids, scores)
 
 
