@@ -1,9 +1,15 @@
 """How a query of several weighted parts scores a picture.
 
 Parts are unit vectors, of words or of pictures. Those with a weight above 0 are wanted: a picture's
-score is its cosine with the weighted sum of these. Those with a weight below 0 are not wanted: they
-cost a picture as much as it shows more of them than chance does, and a picture that does not show
-them nothing.
+score is its cosine with the weighted sum of these. A part with a weight w below 0 is not wanted.
+With z = (cosine - mean) / deviation on the scale of that part,
+
+    usual = max(0, median z of the 20 candidates that match the wanted parts best)
+    cost = |w| * 4 * deviation * max(0, z - usual - 0.25)
+
+so a picture pays for what it shows of the part beyond what pictures of the wanted kind have of it
+(every dog looks a little like a cat), and one that does not show it keeps its score. Subtracting
+vectors instead moves every picture. Constants: `benchmarks/negatives.py`, docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -16,10 +22,9 @@ import numpy.typing as npt
 from imgsearch.encoders.base import unit_rows
 from imgsearch.search.strength import StrengthScale
 
-# A part is taken as shown from this many deviations above the mean of unrelated pairs on.
-_SHOWN = 2.0
-# What each further deviation costs, in deviations.
-_COST = 2.0
+_TYPICAL = 20
+_TOLERATED = 0.25
+_COST = 4.0
 
 
 def first_stage(
@@ -36,27 +41,30 @@ def wanted_length(vectors: npt.NDArray[np.float32], weights: npt.NDArray[np.floa
     return float(np.linalg.norm(_wanted_sum(vectors, weights)))
 
 
-def _wanted_sum(
-    vectors: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    return np.asarray(np.maximum(weights, 0) @ vectors, dtype=np.float32)
-
-
 def combined_scores(
     cosines: npt.NDArray[np.float32],
     weights: npt.NDArray[np.float32],
     scales: Sequence[StrengthScale],
     length: float = 1.0,
 ) -> npt.NDArray[np.float32]:
-    """Return the scores float32 [n] of pictures by their cosines [n, m] with the parts.
+    """Return the scores float32 [n] of candidates by their cosines [n, m] with the parts.
 
-    `scales` holds a scale for each part. With `length` as `wanted_length` tells it the score of a
-    picture that shows nothing unwanted is its cosine with `first_stage`; the order does not depend
-    on it where nothing is unwanted.
+    `scales` holds the scale of unrelated pairs for each part. `length` is `wanted_length`: with it
+    the score of a picture that shows nothing unwanted is its cosine with `first_stage`. Costs
+    depend on which candidates there are, so all are to be scored in one call.
     """
-    scores = cosines @ np.maximum(weights, 0) / max(length, 1e-12)
+    wanted = cosines @ np.maximum(weights, 0) / max(length, 1e-12)
+    typical = np.argsort(-wanted, kind="stable")[:_TYPICAL]
+    scores = wanted.astype(np.float32)
     for column in np.flatnonzero(weights < 0):
         scale = scales[column]
         z = (cosines[:, column] - scale.mean) / scale.deviation
-        scores += weights[column] * _COST * scale.deviation * np.maximum(z - _SHOWN, 0)
+        usual = max(0.0, float(np.median(z[typical]))) if len(typical) else 0.0
+        scores += weights[column] * _COST * scale.deviation * np.maximum(z - usual - _TOLERATED, 0)
     return np.asarray(scores, dtype=np.float32)
+
+
+def _wanted_sum(
+    vectors: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    return np.asarray(np.maximum(weights, 0) @ vectors, dtype=np.float32)

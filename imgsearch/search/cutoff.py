@@ -1,4 +1,20 @@
-"""Where the results stop: at the matches that this library gives for sentences about nothing."""
+"""Where the results stop, and whether anything matches well at all.
+
+In deviations z of the library's unrelated pairs (see `strength`), a match is relevant if
+
+    z >= 0.8 * z_best - 0.25
+
+What a query can reach differs from query to query (the name of a thing 7, a sentence 5), so its own
+best match is the measure. That alone would always find something. Whether the best match is one is
+told by how much more the query says of a picture than ordinary words do:
+
+    distinctness = max over the ten best matches of (cosine - mean) / deviation
+
+where mean and deviation are those of the picture's cosines with `vocabulary.COMMON_WORDS`. This
+is about the same number for names and for sentences, which z is not. Nothing matches well if
+distinctness is below 4.5 (3.9 for five words and more: a long description is seldom met exactly)
+and z_best below 6.25. Constants: `benchmarks/relevance.py`, docs/architecture.md.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +23,44 @@ import numpy.typing as npt
 
 from imgsearch.search.strength import StrengthScale
 
-_RELEVANT = 3.5
+_SHARE_OF_BEST, _BELOW = 0.8, 0.25
+_DISTINCT, _DISTINCT_LONG, _LONG = 4.5, 3.9, 5
+_GOOD_IN_ANY_CASE = 6.25
+_WEIGHED = 10
+
+
+def distinctness(
+    query: npt.NDArray[np.float32],
+    best: npt.NDArray[np.float32],
+    vocabulary: npt.NDArray[np.float32],
+) -> float:
+    """Return how far the query stands out from ordinary words on its best matches, in deviations.
+
+    `query` [d], `best` [k, d] (best first; ten are looked at) and `vocabulary` [v, d], the vectors
+    of `COMMON_WORDS`, are unit vectors. 0 where there are no matches or no words.
+    """
+    few = best[:_WEIGHED]
+    if not len(few) or not len(vocabulary):
+        return 0.0
+    ordinary = few @ vocabulary.T
+    deviations = np.maximum(ordinary.std(axis=1), 1e-6)
+    return float(((few @ query - ordinary.mean(axis=1)) / deviations).max())
 
 
 def relevant_count(
     scores: npt.NDArray[np.float32],
     scale: StrengthScale,
-    sample_scores: npt.NDArray[np.float32],
-    library_size: int,
+    distinct: float,
+    words: int,
 ) -> int:
-    """Return how many of the scores [k], best first, are of relevant pictures; 0 if nothing matches.
+    """Return how many of the scores [k], best first, are relevant matches; 0 if nothing matches.
 
-    `sample_scores` [s] are the query's scores of pictures spread over the library; `library_size`
-    is the number of pictures that were searched.
+    `distinct` is what `distinctness` tells of the query, `words` the number of its words.
     """
+    if not len(scores):
+        return 0
     z = (scores - scale.mean) / scale.deviation
-    return int((z >= _RELEVANT).sum())
+    needed = _DISTINCT if words < _LONG else _DISTINCT_LONG
+    if distinct < needed and z[0] < _GOOD_IN_ANY_CASE:
+        return 0
+    return int((z >= min(_SHARE_OF_BEST * z[0] - _BELOW, z[0])).sum())
