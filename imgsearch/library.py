@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -132,10 +133,11 @@ class Library:
         from imgsearch.indexer.run import index_folders
 
         given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-        return index_folders(
+        encoder = self._encoder or load_encoder(self._default_model()[1], self._device)
+        report = index_folders(
             self.path,
             [os.fspath(path) for path in given],
-            self._encoder or load_encoder(self._default_model()[1], self._device),
+            encoder,
             excludes=[excludes] if isinstance(excludes, str) else excludes,
             retry_failed=retry_failed,
             dry_run=dry_run,
@@ -143,6 +145,9 @@ class Library:
             should_stop=should_stop or _never,
             settings=settings or IndexSettings(),
         )
+        if not dry_run:
+            self._prepare_queries(encoder)
+        return report
 
     def search(
         self,
@@ -484,6 +489,15 @@ class Library:
 
             self._engine = QueryEngine(self.path, self._encoder, self._device)
         return self._engine
+
+    def _prepare_queries(self, encoder: Encoder) -> None:
+        """Make now what the first query would wait for; without pictures there is nothing to do."""
+        from imgsearch.errors import LibraryEmpty, ModelNotFound
+        from imgsearch.search.engine import QueryEngine
+
+        engine = QueryEngine(self.path, encoder)
+        with contextlib.closing(engine), contextlib.suppress(LibraryEmpty, ModelNotFound):
+            engine.prepare()
 
     def _heat_mapper(self) -> HeatMapper:
         from imgsearch.search.heat import HeatMapper

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from imgsearch.data.reader import CatalogReader, StoredPicture
 from imgsearch.data.vector_cache import VectorIndex
 from imgsearch.search.background import Background
-from imgsearch.search.cutoff import relevant_count
+from imgsearch.search.cutoff import WEIGHED, distinctness, relevant_count
 from imgsearch.search.grouping import group_hits
 from imgsearch.search.query import Query
 from imgsearch.search.ranking import (
@@ -24,6 +24,9 @@ from imgsearch.search.ranking import (
 )
 from imgsearch.search.results import PartScore, SearchHit
 from imgsearch.search.strength import StrengthScale
+
+# Where queries by pictures stop: at the middle of the scale of strengths.
+_MIDDLE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class Answering:
         ranking = rank(self.index, encoded, self.background, end, among)
         scale = encoded.scale(self.background)
         total = len(self.index) if among is None else len(among)
-        ranking, matching = self._cut(query, encoded, ranking, scale, total)
+        ranking, matching = self._cut(query, encoded, ranking, scale)
         if len(ranking.ids) <= ranking.pooled:
             total = len(ranking.ids)
         hits, total = self._page(query, ranking, scale, total)
@@ -69,19 +72,29 @@ class Answering:
         encoded: EncodedQuery,
         ranking: Ranking,
         scale: StrengthScale,
-        total: int,
     ) -> tuple[Ranking, int | None]:
         """End the ranking where the query says, or where it stops matching well."""
-        pool = ranking.scores[: ranking.pooled]
         if query.min_strength:
+            pool = ranking.scores[: ranking.pooled]
             strong = sum(scale.strength(one) >= query.min_strength for one in pool.tolist())
             return ranking.first(strong), None
         if not query.cut_off and query.sort == "match":
             return ranking, None
-        sampled = np.asarray(self.background.sample @ encoded.target, dtype=np.float32)
-        matching = relevant_count(pool, scale, sampled, total)
+        matching = self._matching(query, encoded, ranking, scale)
         # Where nothing matches well: the closest of what there is, rather than nothing.
         return ranking.first(matching or query.limit), matching
+
+    def _matching(
+        self, query: Query, encoded: EncodedQuery, ranking: Ranking, scale: StrengthScale
+    ) -> int:
+        """Return how many of the pool match well."""
+        pool = ranking.scores[: ranking.pooled]
+        if not all(encoded.is_words) or len(encoded.good) or len(encoded.bad):
+            # The best match of a picture is itself, or a copy: no measure for the others.
+            return sum(scale.strength(one) >= _MIDDLE for one in pool.tolist())
+        best = self.index.vectors(ranking.ids[:WEIGHED])
+        distinct = distinctness(encoded.target, best, self.background.vocabulary)
+        return relevant_count(pool, scale, distinct, len(query.words.split()))
 
     def _page(
         self, query: Query, ranking: Ranking, scale: StrengthScale, total: int

@@ -10,18 +10,31 @@ import numpy.typing as npt
 
 from imgsearch.encoders.base import unit_rows
 from imgsearch.search.feedback import with_feedback
-from imgsearch.search.strength import StrengthScale
+from imgsearch.search.strength import NULL_PROMPTS, StrengthScale
+from imgsearch.search.vocabulary import COMMON_WORDS
 
 # Pictures that the strength of matches is measured against; more change it by less than a point.
 SAMPLE = 2_000
+# What is encoded once for a model and kept; model folders may bring its vectors with them.
+FIXED_TEXTS = (*NULL_PROMPTS, *COMMON_WORDS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Background:
-    """Unit vectors of a sample of the library's pictures [s, d] and of null prompts [p, d]."""
+    """Unit vectors of a sample of the library's pictures [s, d], of null prompts [p, d], and of a
+    vocabulary of common words [v, d].
+    """
 
     sample: npt.NDArray[np.float32]
     prompts: npt.NDArray[np.float32]
+    vocabulary: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls, sample: npt.NDArray[np.float32], fixed_texts: npt.NDArray[np.float32]
+    ) -> Background:
+        """Return the background from the vectors of `FIXED_TEXTS`."""
+        return cls(sample, fixed_texts[: len(NULL_PROMPTS)], fixed_texts[len(NULL_PROMPTS) :])
 
     def scale(
         self, is_words: Sequence[bool], weights: npt.NDArray[np.float32], good: int, bad: int

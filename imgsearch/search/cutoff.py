@@ -26,7 +26,8 @@ from imgsearch.search.strength import StrengthScale
 _SHARE_OF_BEST, _BELOW = 0.8, 0.25
 _DISTINCT, _DISTINCT_LONG, _LONG = 4.5, 3.9, 5
 _GOOD_IN_ANY_CASE = 6.25
-_WEIGHED = 10
+# Best matches that are looked at for distinctness.
+WEIGHED = 10
 
 
 def distinctness(
@@ -39,7 +40,7 @@ def distinctness(
     `query` [d], `best` [k, d] (best first; ten are looked at) and `vocabulary` [v, d], the vectors
     of `COMMON_WORDS`, are unit vectors. 0 where there are no matches or no words.
     """
-    few = best[:_WEIGHED]
+    few = best[:WEIGHED]
     if not len(few) or not len(vocabulary):
         return 0.0
     ordinary = few @ vocabulary.T

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from imgsearch.data.connection import damaged
 from imgsearch.data.facets import Facets, read_facets
 from imgsearch.data.filters import filtered_ids, listed_ids
@@ -16,12 +19,11 @@ from imgsearch.data.vector_cache import VectorCache, VectorIndex
 from imgsearch.encoders import Encoder, load_encoder
 from imgsearch.errors import LibraryEmpty, ModelNotFound
 from imgsearch.search.answer import Answering, hit_of
-from imgsearch.search.background import SAMPLE, Background
+from imgsearch.search.background import FIXED_TEXTS, SAMPLE, Background
 from imgsearch.search.encoding import encode_queries
 from imgsearch.search.query import Query, note_about
 from imgsearch.search.ranking import EncodedQuery, IndexImplausible
 from imgsearch.search.results import SearchHit, SearchResults
-from imgsearch.search.strength import NULL_PROMPTS
 
 
 class QueryEngine:
@@ -121,6 +123,11 @@ class QueryEngine:
         rows = self._reader.rows("SELECT name, query FROM saved_search ORDER BY name")
         return {str(name): str(query) for name, query in rows}
 
+    def prepare(self) -> None:
+        """Make what the first query would wait for. Raises a LibraryError or a ModelError."""
+        self._refresh()
+        self._fixed_texts(self._model())
+
     def encoder(self) -> Encoder:
         """Return the encoder that queries use. Raises LibraryEmpty or a ModelError."""
         self._refresh()
@@ -203,16 +210,18 @@ class QueryEngine:
         total = len(filtered_ids(self._reader, model, query.filters))
         return SearchResults(self.pictures(ids.tolist()), model.name, None, total)
 
+    def _fixed_texts(self, model: StoredModel) -> npt.NDArray[np.float32]:
+        return prompt_vectors(
+            self._library,
+            model,
+            FIXED_TEXTS,
+            lambda texts: self._encoder_of(model).encode_texts(texts),
+        )
+
     def _background(self, index: VectorIndex, model: StoredModel) -> Background:
         """Return what matches are measured against; kept as long as the index is."""
         if self._ground is None or self._ground[0] is not index:
-            prompts = prompt_vectors(
-                self._library,
-                model,
-                NULL_PROMPTS,
-                lambda texts: self._encoder_of(model).encode_texts(texts),
-            )
-            self._ground = index, Background(index.sample(SAMPLE), prompts)
+            self._ground = index, Background.of(index.sample(SAMPLE), self._fixed_texts(model))
         return self._ground[1]
 
 

@@ -20,6 +20,7 @@ from corpus import Corpus, gather, label_vectors
 from export import export_image, export_text
 from features import CONTEXT_LENGTH, THREADS, ImageFeatures, TextFeatures
 from heads import TwoHeads
+from known_texts import write_known_texts
 from patches import write_patches
 from sources import image_weights, text_files
 from training import Recipe, new_heads, train
@@ -53,6 +54,7 @@ def main() -> None:
     write_patches(out)
     write_tokenizer(tokenizer, out / "tokenizer.json")
     write_description(out, recipe.dimension)
+    write_known_texts(out)
     write_card(out, data)
 
 
