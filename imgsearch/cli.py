@@ -18,6 +18,28 @@ import typer
 
 import imgsearch
 from imgsearch import terminal
+from imgsearch.cli_filters import (
+    AfterOption,
+    BeforeOption,
+    CameraOption,
+    DatesOption,
+    FolderOption,
+    HasPlaceOption,
+    KeywordOption,
+    LensOption,
+    MaxBytesOption,
+    MaxSizeOption,
+    MinBytesOption,
+    MinSizeOption,
+    NameOption,
+    NearOption,
+    OnOption,
+    OrientationOption,
+    RatingOption,
+    TypeOption,
+    filters_of,
+    with_dates_of,
+)
 from imgsearch.cli_models import models_app, pull
 from imgsearch.cli_options import (
     DeviceOption,
@@ -158,6 +180,8 @@ def _offered_model(library: str | None) -> str | None:
         "imgsearch query sunset -n 3",
         "imgsearch query --like photo.jpg",
         "imgsearch query 'in winter' --like garden.jpg",
+        "imgsearch query beach --after 2023-06 --before 2024 --type jpeg,heic",
+        "imgsearch query 'a dog last summer' --dates --near 48.86,2.35,5",
         "imgsearch query -0 cat | xargs -0 ls -l",
     )
 )
@@ -177,6 +201,24 @@ def query(
     null: Annotated[
         bool, typer.Option("-0", "--null", help="Like --paths, separated by NUL for xargs -0.")
     ] = False,
+    folder: FolderOption = None,
+    after: AfterOption = None,
+    before: BeforeOption = None,
+    on: OnOption = None,
+    dates: DatesOption = False,
+    camera: CameraOption = None,
+    lens: LensOption = None,
+    near: NearOption = None,
+    gps: HasPlaceOption = None,
+    orientation: OrientationOption = None,
+    min_size: MinSizeOption = None,
+    max_size: MaxSizeOption = None,
+    min_bytes: MinBytesOption = None,
+    max_bytes: MaxBytesOption = None,
+    type_: TypeOption = None,
+    rating: RatingOption = None,
+    keyword: KeywordOption = None,
+    name: NameOption = None,
     as_json: JsonOption = False,
     library: LibraryOption = None,
     model: ModelOption = None,
@@ -184,10 +226,37 @@ def query(
     """Find the photos that show what TEXT says.
 
     The best come first, each with its score: the cosine between words and picture. Only
-    its order has a meaning.
+    its order has a meaning. Photos must meet all filters; an option that is given several times
+    asks for any of its values. Without TEXT, filters list what passes them, newest first.
     """
+    words = " ".join(text or [])
+    filters = filters_of(
+        folders=folder,
+        after=after,
+        before=before,
+        on=on,
+        cameras=camera,
+        lenses=lens,
+        near=near,
+        has_place=gps,
+        orientations=orientation,
+        min_size=min_size,
+        max_size=max_size,
+        min_bytes=min_bytes,
+        max_bytes=max_bytes,
+        types=type_,
+        rating=rating,
+        keywords=keyword,
+        names=name,
+    )
+    if dates:
+        words, filters = with_dates_of(words, filters)
     with imgsearch.Library.open(library, model=model) as opened:
-        results = opened.search(" ".join(text or []), like=like, limit=limit)
+        # Nothing but filters: what passes them, newest first.
+        listing = filters.any and not words.strip() and like is None
+        results = opened.search(
+            words, like=like, limit=limit, filters=filters, sort="date" if listing else "match"
+        )
     if results.note:
         terminal.print_note(results.note)
     if as_json:

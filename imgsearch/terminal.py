@@ -43,14 +43,15 @@ def write_paths(paths: Sequence[str], end: bytes) -> None:
 
 
 def print_results(results: SearchResults) -> None:
-    """Print hits as rank, score and path; on a terminal the paths are links to the files."""
+    """Print hits as rank, score (or day) and path; on a terminal, paths are links to the files."""
     link = _is_terminal(sys.stdout)
     for rank, hit in enumerate(results, start=1):
         shown = printable(hit.path)
         if link:
             shown = f"\x1b]8;;{file_uri(hit.path)}\x1b\\{shown}\x1b]8;;\x1b\\"
         copies = f"  (+{len(hit.duplicates)} identical)" if hit.duplicates else ""
-        print(f"{rank:3d}  {hit.score:.3f}  {shown}{copies}")
+        score = f"{hit.score:.3f}" if hit.score is not None else hit.date[:10]
+        print(f"{rank:3d}  {score}  {shown}{copies}")
 
 
 def file_uri(path: str) -> str:

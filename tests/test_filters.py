@@ -171,6 +171,7 @@ def test_days(album: Album, since: str | None, until: str | None, expected: set[
         (Filters(cameras=("canon eos r6",)), {"exif"}),
         (Filters(cameras=("canon*", "*z?")), {"exif", "turned"}),
         (Filters(cameras=("canon",)), set()),
+        (Filters(cameras=("%", "Canon_EOS_R6", "\\%")), set()),
         (Filters(cameras=("\udcff",)), set()),
         (Filters(keywords=("\udcff",)), set()),
         (Filters(names=("*.PNG",)), {"start", "end", NO_TEXT_FILE}),

@@ -211,16 +211,18 @@ def _named(reader: CatalogReader, names: tuple[str, ...]) -> tuple[str, list[Any
     if not names:
         return "", []
     patterns = NamePatterns(names)
-    roots = {id_: from_stored(path) for id_, path in reader.rows("SELECT id, path FROM root")}
+    roots: dict[object, str] = {}
+    if patterns.need_folders:
+        rows = reader.rows("SELECT id, path FROM root")
+        roots = {id_: from_stored(path).rstrip(os.sep) + os.sep for id_, path in rows}
+    match = patterns.match
 
-    def is_named(root_id: object, stored: object) -> bool:
+    def is_named(stored: object, root_id: object) -> bool:
         path = from_stored(stored) if isinstance(stored, str | bytes) else ""
-        if patterns.need_folders:
-            path = os.path.join(roots.get(root_id, os.sep), path)
-        return patterns.match(path)
+        return match(roots.get(root_id, "") + path if roots else path)
 
     reader.define("is_named", is_named, arguments=2)
-    return "is_named(f.root_id, f.path)", []
+    return "is_named(f.path, f.root_id)", []
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> tuple[str, list[Any]]:
