@@ -14,6 +14,28 @@ import typer
 
 import imgsearch
 from imgsearch import terminal
+from imgsearch.cli_filters import (
+    AfterOption,
+    BeforeOption,
+    CameraOption,
+    DatesOption,
+    FolderOption,
+    HasPlaceOption,
+    KeywordOption,
+    LensOption,
+    MaxBytesOption,
+    MaxSizeOption,
+    MinBytesOption,
+    MinSizeOption,
+    NameOption,
+    NearOption,
+    OnOption,
+    OrientationOption,
+    RatingOption,
+    TypeOption,
+    filters_of,
+    with_dates_of,
+)
 from imgsearch.cli_options import (
     DeviceOption,
     JsonOption,
@@ -122,6 +144,24 @@ def query(
     text: TextArgument = None,
     without: NotOption = None,
     like: LikeOption = None,
+    folder: FolderOption = None,
+    after: AfterOption = None,
+    before: BeforeOption = None,
+    on: OnOption = None,
+    dates: DatesOption = False,
+    camera: CameraOption = None,
+    lens: LensOption = None,
+    near: NearOption = None,
+    gps: HasPlaceOption = None,
+    orientation: OrientationOption = None,
+    min_size: MinSizeOption = None,
+    max_size: MaxSizeOption = None,
+    min_bytes: MinBytesOption = None,
+    max_bytes: MaxBytesOption = None,
+    type_: TypeOption = None,
+    rating: RatingOption = None,
+    keyword: KeywordOption = None,
+    name: NameOption = None,
     limit: LimitOption = 10,
     page: PageOption = 1,
     sort: SortOption = "match",
@@ -147,23 +187,49 @@ def query(
     """Find the photos that show what TEXT says.
 
     The best come first, each with its match strength, 0 to 100, and the results end where they stop
-    matching well. Where nothing does, what comes closest is shown, and it is said.
+    matching well. Where nothing does, what comes closest is shown, and it is said. Photos must meet
+    all filters; an option that is given several times asks for any of its values. Without TEXT,
+    filters list what passes them, newest first.
     """
     from imgsearch.batch import BatchError, read_batch
-    from imgsearch.search.query import Query, Term, split_picture, terms_of
+    from imgsearch.search.query import Query, split_picture, terms_of
 
     words = " ".join(text or [])
     _refuse_mixed(bool(words or without or like or good or bad), queries, saved)
+    filters = filters_of(
+        folders=folder,
+        after=after,
+        before=before,
+        on=on,
+        cameras=camera,
+        lenses=lens,
+        near=near,
+        has_place=gps,
+        orientations=orientation,
+        min_size=min_size,
+        max_size=max_size,
+        min_bytes=min_bytes,
+        max_bytes=max_bytes,
+        types=type_,
+        rating=rating,
+        keywords=keyword,
+        names=name,
+    )
     sink = Sink(
         as_json, paths, null, None if output is None else Path(output), preview, (page - 1) * limit
     )
     sink.check()
     with imgsearch.Library.open(library, model=model, device=device) as opened:
 
-        def ask(terms: Sequence[Term]) -> Query:
+        def ask(text: str, pictures: Sequence[object] = (), without: Sequence[str] = ()) -> Query:
+            words, narrowed = with_dates_of(text, filters) if dates else (text, filters)
+            terms = terms_of(words, list(pictures), without)
+            # Nothing but filters: what passes them, newest first.
+            listing = narrowed.any and not terms and not good
             return Query(
-                terms=tuple(terms),
-                sort=sort,
+                terms=terms,
+                filters=narrowed,
+                sort="date" if listing and sort == "match" else sort,
                 min_strength=min_strength,
                 cut_off=not everything,
                 group=not no_group,
@@ -175,12 +241,12 @@ def query(
         if queries is not None:
             batch = read_batch(queries)
             failed, names = batch.errors, [line.text for line in batch.lines]
-            asked = [ask(terms_of(name)) for name in names]
+            asked = [ask(line) for line in names]
         elif saved is not None:
             names, asked = [saved], [opened.saved_search(saved)]
         else:
             pictures = [split_picture(one) for one in like or ()]
-            names, asked = [words], [ask(terms_of(words, pictures, without or ()))]
+            names, asked = [words], [ask(words, pictures, without or ())]
         if save is not None:
             opened.save_search(save, asked[0])
             print(f"Saved. Run it with: imgsearch query --saved {printable(save)}")

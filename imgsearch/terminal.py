@@ -45,7 +45,7 @@ def write_paths(paths: Sequence[str], end: bytes) -> None:
 def print_results(
     results: SearchResults, first: int = 1, show: Callable[[SearchHit], None] | None = None
 ) -> None:
-    """Print hits as rank, match strength and path; on a terminal the paths are links to the files.
+    """Print hits as rank, match strength (or day) and path; on a terminal the paths are links to the files.
 
     `first` is the rank of the first; `show` shows the picture of a hit. What is said about the
     whole goes to standard error.
@@ -59,8 +59,8 @@ def print_results(
         shown = printable(hit.path)
         if link:
             shown = f"\x1b]8;;{file_uri(hit.path)}\x1b\\{shown}\x1b]8;;\x1b\\"
-        strength = "" if hit.strength is None else hit.strength
-        print(f"{rank:3d}  {strength:>3}  {shown}{_more_of(hit)}")
+        measure = hit.date[:10] if hit.strength is None else hit.strength
+        print(f"{rank:3d}  {measure:>3}  {shown}{_more_of(hit)}")
         if hit.parts:
             parts = ", ".join(f"{printable(one.part)} {one.strength}" for one in hit.parts)
             print(f"          id {hit.picture_id}: {parts}")

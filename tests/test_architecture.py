@@ -28,7 +28,9 @@ ALLOWED = {
     "outputs": {"search", "data"},
     "preview": set(),
     "batch": {"search"},
+    "cli_filters": {"search", "data"},
     "cli_query": {
+        "cli_filters",
         "cli_options",
         "library",
         "terminal",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -132,6 +133,110 @@ def test_search_by_picture() -> None:
 @pytest.mark.usefixtures("use_examples")
 def test_words_need_no_quotes() -> None:
     assert "coffee.jpg" in run("query", "a", "cup", "of", "coffee", "-n", "1").stdout
+
+
+@pytest.fixture(scope="module")
+def facts_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library of four photos with facts to filter by, in folders `in` and `out`."""
+    place = tmp_path_factory.mktemp("facts")
+    for name, taken, camera, rating, words in (
+        ("in/first.jpg", "2023:06:01 12:00:00", "Canon EOS R6", 5, "beach;summer"),
+        ("in/second.png", "2023:12:31 23:59:59", "Nikon Z6", 2, "beach"),
+        ("out/third.jpg", "2024:01:01 00:00:00", "Canon EOS R6", 0, ""),
+    ):
+        exif = Image.Exif()
+        exif[0x0110], exif[0x4746], exif[0x9C9E] = camera, rating, words.encode("utf-16-le")
+        exif.get_ifd(0x8769)[0x9003] = taken
+        exif.get_ifd(0x8769)[0xA434] = "50mm F1.8"
+        if rating == 5:
+            exif.get_ifd(0x8825).update(
+                {1: "N", 2: (48.0, 51.0, 36.0), 3: "E", 4: (2.0, 21.0, 0.0)}
+            )
+        (place / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 30), (rating, 9, 9)).save(place / name, exif=exif)
+    Image.new("RGB", (100, 200), "red").save(place / "out" / "large.bmp")
+    made = run("index", str(place), "--library", str(place / "library"))
+    assert made.returncode == 0, made.stderr
+    return place
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("--after 2023-06 --before 2024", {"first", "second"}),
+        ("--on 'december 2023'", {"second"}),
+        ("--on 2023 --after 2023-07", {"second"}),
+        ("--folder in", {"first", "second"}),
+        ("--folder in --folder out --name LARGE*", {"large"}),
+        ("--camera canon*", {"first", "third"}),
+        ("--camera 'nikon z6' --camera x", {"second"}),
+        ("--lens '*50MM*' --keyword Summer", {"first"}),
+        ("--near 48.86,2.35", {"first"}),
+        ("--near 48.86,2.45,1", set()),
+        ("--no-gps --type jpg", {"third"}),
+        ("--type jpeg,png --rating 1", {"first", "second"}),
+        ("--orientation Portrait", {"large"}),
+        ("--min-size 0.002MP", {"large"}),
+        ("--max-size 1201", {"first", "second", "third"}),
+        ("--min-bytes 50kB --max-bytes 1MB", {"large"}),
+        ("--keyword BEACH --rating 5", {"first"}),
+        ("--name 'in/*'", {"first", "second"}),
+    ],
+)
+def test_filters(facts_library: Path, options: str, expected: set[str]) -> None:
+    arguments = [*shlex.split(options), "--library", str(facts_library / "library"), "--json"]
+
+    ranked = run("query", "dark", *arguments, cwd=facts_library)
+    listed = run("query", *arguments, cwd=facts_library)
+
+    for answer in (ranked, listed):
+        assert answer.returncode == 0, answer.stderr
+        hits = json.loads(answer.stdout)["hits"]
+        assert {Path(hit["path"]).stem for hit in hits} == expected
+
+
+def test_dates_in_the_text_count_only_when_asked_for(facts_library: Path) -> None:
+    command = ["query", "dark", "in", "june", "2023", "--paths", "--library"]
+
+    plain = run(*command, str(facts_library / "library"))
+    dated = run(*command, str(facts_library / "library"), "--dates")
+    shown = run("query", "yesterday or june 2023", "--dates", "--library",
+                str(facts_library / "library"), "--on", "2023")  # fmt: skip
+
+    assert len(plain.stdout.splitlines()) == 4
+    assert [Path(line).stem for line in dated.stdout.splitlines()] == ["first"]
+    assert shown.returncode == 0
+
+
+def test_a_list_without_words_shows_days(facts_library: Path) -> None:
+    answer = run("query", "--camera", "canon*", "--library", str(facts_library / "library"))
+
+    lines = answer.stdout.splitlines()
+    assert ["2024-01-01" in lines[0], "2023-06-01" in lines[1], len(lines)] == [True, True, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--after soon", "last summer"),
+        ("--after 2024 --before 2023", "no day"),
+        ("--near paris", "48.86,2.35,5"),
+        ("--near 99,0", "latitude"),
+        ("--near 1,2,-3", "kilometres"),
+        ("--min-size huge", "2MP"),
+        ("--max-bytes 5MP", "500kB"),
+        ("--orientation round", "portrait"),
+        ("--rating 6", "stars"),
+        ("--keyword ''", "keyword"),
+        ("--name ''", "pattern"),
+        ("--type ,", "jpeg,png"),
+    ],
+)
+def test_filters_that_make_no_sense(options: str, message: str, tmp_path: Path) -> None:
+    answer = run("query", "cat", *shlex.split(options), cwd=tmp_path)
+
+    assert (answer.returncode, is_short(answer.stderr)) == (2, True)
+    assert message in answer.stderr
 
 
 @pytest.mark.usefixtures("use_examples")

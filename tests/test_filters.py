@@ -171,6 +171,7 @@ def test_days(album: Album, since: str | None, until: str | None, expected: set[
         (Filters(cameras=("canon eos r6",)), {"exif"}),
         (Filters(cameras=("canon*", "*z?")), {"exif", "turned"}),
         (Filters(cameras=("canon",)), set()),
+        (Filters(cameras=("%", "Canon_EOS_R6", "\\%")), set()),
         (Filters(cameras=("\udcff",)), set()),
         (Filters(keywords=("\udcff",)), set()),
         (Filters(names=("*.PNG",)), {"start", "end", NO_TEXT_FILE}),
@@ -225,12 +226,54 @@ def test_values_that_make_no_sense(make: Callable[[], object], message: str) -> 
         make()
 
 
+# The corners of the earth, and places near each other.
+PLACES = [
+    (latitude, longitude)
+    for latitude in (-90.0, -89.9, -33.87, 0.0, 52.5, 89.99, 90.0)
+    for longitude in (-180.0, -179.9, 0.0, 13.4, 13.5, 180.0)
+]
+
+
 def test_known_distances() -> None:
     berlin = Near(52.5200, 13.4050, 1.0)
 
     assert berlin.distance(48.8566, 2.3522) == pytest.approx(877.5, abs=1)
     assert Near(0, 179.9, 1.0).distance(0, -179.9) == pytest.approx(22.24, abs=0.01)
     assert Near(90, 0, 1.0).distance(-90, 77) == pytest.approx(20_015, abs=1)
+
+
+@given(
+    st.sampled_from(PLACES) | st.tuples(st.floats(-90, 90), st.floats(-180, 180)),
+    st.sampled_from((0.001, 7.0, 300.0, 5_000.0, 20_015.0)),
+    st.floats(0, 2 * math.pi),
+    st.floats(0, 1.1),
+)
+def test_the_box_around_a_place_leaves_nothing_out(
+    place: tuple[float, float], kilometres: float, bearing: float, share: float
+) -> None:
+    near = Near(*place, kilometres)
+    latitude, longitude = destination(*place, bearing, kilometres * share)
+    inside = near.test()(latitude, longitude)
+
+    # 1 mm and the rounding of angles near the antipode.
+    assume(abs(near.distance(latitude, longitude) - kilometres) > 1e-6 + kilometres * 1e-6)
+    assert inside == (near.distance(latitude, longitude) < kilometres)
+    if inside:
+        south, north = near.latitudes()
+        assert south <= latitude <= north
+        assert any(west <= longitude <= east for west, east in near.longitudes())
+
+
+def destination(
+    latitude: float, longitude: float, bearing: float, kilometres: float
+) -> tuple[float, float]:
+    """Return where a way ends that begins in a direction, in radians from north."""
+    a, b, arc = math.radians(latitude), math.radians(longitude), kilometres / 6371.0088
+    up = math.sin(a) * math.cos(arc) + math.cos(a) * math.sin(arc) * math.cos(bearing)
+    c = math.asin(max(-1.0, min(1.0, up)))
+    east = math.sin(bearing) * math.sin(arc) * math.cos(a)
+    d = b + math.atan2(east, math.cos(arc) - math.sin(a) * math.sin(c))
+    return math.degrees(c), (math.degrees(d) + 540) % 360 - 180
 
 
 @given(st.text(max_size=30), st.text(max_size=60))
@@ -458,12 +501,6 @@ some_files = st.builds(
     st.sampled_from([int(moment.timestamp()) for moment in MOMENTS]),
     st.sampled_from(("", "IMG_", "img [x] é", NO_TEXT)),
 )
-# The corners of the earth, and places near each other.
-PLACES = [
-    (latitude, longitude)
-    for latitude in (-90.0, -89.9, -33.87, 0.0, 52.5, 89.99, 90.0)
-    for longitude in (-180.0, -179.9, 0.0, 13.4, 13.5, 180.0)
-]
 some_places = st.sampled_from(PLACES) | st.tuples(
     st.floats(-90, 90, allow_nan=False), st.floats(-180, 180, allow_nan=False)
 )

@@ -96,13 +96,18 @@ class Filters:
         """Whether there is any condition at all."""
         return any(getattr(self, field.name) not in ((), None) for field in fields(self))
 
+    @property
+    def has_days(self) -> bool:
+        """Whether there is a condition on the date."""
+        return self.since is not None or self.until is not None
+
 
 def filtered_ids(
     reader: CatalogReader, model: StoredModel, filters: Filters
 ) -> npt.NDArray[np.int64]:
     """Return the pictures with a vector of the model that pass: ids int64 [n], ascending."""
     source, values = _matching(reader, model, filters)
-    return reader.ids(f"SELECT DISTINCT p.id {source} ORDER BY p.id", *values)
+    return reader.ids(f"SELECT p.id {source} ORDER BY p.id", *values)
 
 
 def listed_ids(
@@ -119,7 +124,7 @@ def listed_ids(
     """
     source, values = _matching(reader, model, filters)
     return reader.ids(
-        f"SELECT p.id {source} GROUP BY p.id ORDER BY {_ORDERS[sort]}, p.id LIMIT ? OFFSET ?",
+        f"SELECT p.id {source} ORDER BY {_ORDERS[sort]}, p.id LIMIT ? OFFSET ?",
         *values,
         limit,
         offset,
@@ -128,13 +133,10 @@ def listed_ids(
 
 def _matching(reader: CatalogReader, model: StoredModel, filters: Filters) -> tuple[str, list[Any]]:
     """Return FROM and WHERE for the pictures p that pass, and the values of their parameters."""
-    of_files = [
-        _in_folders(reader, filters.folders),
-        _on_days(filters.since, filters.until),
-        _named(reader, filters.names),
-    ]
-    of_pictures = [
-        ("p.orphaned_at IS NULL", []),
+    found = [
+        # Unary plus: nearly all rows have NULL there, so that its index is only a detour.
+        ("+p.orphaned_at IS NULL", []),
+        _shown_by(reader, filters),
         _called("p.camera", filters.cameras),
         _called("p.lens", filters.lenses),
         _one_of("p.format", filters.formats),
@@ -149,13 +151,29 @@ def _matching(reader: CatalogReader, model: StoredModel, filters: Filters) -> tu
     ]
     if filters.has_place is not None:
         word = "NOT NULL" if filters.has_place else "NULL"
-        of_pictures.append((f"p.latitude IS {word} AND p.longitude IS {word}", []))
-    found = [one for one in (*of_pictures, *of_files) if one[0]]
-    join = " JOIN file f ON f.picture_id = p.id" if any(text for text, _ in of_files) else ""
+        found.append((f"p.latitude IS {word} AND p.longitude IS {word}", []))
     return (
-        f"FROM picture p JOIN embedding e ON e.model_id = ? AND e.picture_id = p.id{join}"
-        f" WHERE {' AND '.join(condition for condition, _ in found)}",
+        "FROM picture p JOIN embedding e ON e.model_id = ? AND e.picture_id = p.id WHERE "
+        + " AND ".join(condition for condition, _ in found if condition),
         [model.id, *(value for _, values in found for value in values)],
+    )
+
+
+def _shown_by(reader: CatalogReader, filters: Filters) -> tuple[str, list[Any]]:
+    """Ask for pictures of which one file meets all that is asked of files."""
+    found = [
+        _in_folders(reader, filters.folders),
+        _on_days(filters.since, filters.until),
+        _named(reader, filters.names),
+    ]
+    found = [one for one in found if one[0]]
+    if not found:
+        return "", []
+    taken = " CROSS JOIN picture q ON q.id = f.picture_id"
+    return (
+        f"p.id IN (SELECT f.picture_id FROM file f{taken if filters.has_days else ''}"
+        f" WHERE {' AND '.join(condition for condition, _ in found)})",
+        [value for _, values in found for value in values],
     )
 
 
@@ -187,10 +205,12 @@ def _near(reader: CatalogReader, near: Near | None) -> tuple[str, list[Any]]:
     if near is None:
         return "", []
 
+    is_within = near.test()
+
     def is_near(latitude: object, longitude: object) -> bool:
         # A catalog is a file like any other: the columns may hold anything.
         if isinstance(latitude, float) and isinstance(longitude, float):
-            return near.holds(latitude, longitude)
+            return is_within(latitude, longitude)
         return False
 
     reader.define("is_near", is_near, arguments=2)
@@ -206,16 +226,18 @@ def _named(reader: CatalogReader, names: tuple[str, ...]) -> tuple[str, list[Any
     if not names:
         return "", []
     patterns = NamePatterns(names)
-    roots = {id_: from_stored(path) for id_, path in reader.rows("SELECT id, path FROM root")}
+    roots: dict[object, str] = {}
+    if patterns.need_folders:
+        rows = reader.rows("SELECT id, path FROM root")
+        roots = {id_: from_stored(path).rstrip(os.sep) + os.sep for id_, path in rows}
+    match = patterns.match
 
-    def is_named(root_id: object, stored: object) -> bool:
+    def is_named(stored: object, root_id: object) -> bool:
         path = from_stored(stored) if isinstance(stored, str | bytes) else ""
-        if patterns.need_folders:
-            path = os.path.join(roots.get(root_id, os.sep), path)
-        return patterns.match(path)
+        return match(roots.get(root_id, "") + path if roots else path)
 
     reader.define("is_named", is_named, arguments=2)
-    return "is_named(f.root_id, f.path)", []
+    return "is_named(f.path, f.root_id)", []
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> tuple[str, list[Any]]:
@@ -244,7 +266,8 @@ def _in_folders(reader: CatalogReader, folders: tuple[str, ...]) -> tuple[str, l
         root = from_stored(stored)
         for folder in folders:
             if _holds(folder, root):
-                terms.append("f.root_id = ?")
+                # Unary plus: reading all files in their order is faster than by their paths.
+                terms.append("+f.root_id = ?")
                 values.append(root_id)
             elif _holds(root, folder):
                 low, high = _range_below(os.path.relpath(folder, root))
@@ -278,11 +301,12 @@ def _range_below(folder: str) -> tuple[str, str]:
 def _on_days(since: date | None, until: date | None) -> tuple[str, list[Any]]:
     if since is None and until is None:
         return "", []
+    # Picture q is that of file f.
     first = datetime.combine(since or date.min, time.min)
     after = datetime.combine(_next_day(until or date.max), time.min)
     return (
-        "(p.taken_at >= ? AND p.taken_at < ?"
-        " OR p.taken_at IS NULL AND f.mtime_ns >= ? AND f.mtime_ns < ?)",
+        "(q.taken_at >= ? AND q.taken_at < ?"
+        " OR q.taken_at IS NULL AND f.mtime_ns >= ? AND f.mtime_ns < ?)",
         [first.isoformat(), after.isoformat(), _nanoseconds(first), _nanoseconds(after)],
     )
 

@@ -35,7 +35,8 @@ class NamePatterns:
 
     def match(self, path: str) -> bool:
         """Tell whether a path matches; absolute, or any end of it if no folders are needed."""
-        path = path.replace(os.sep, "/")
+        if os.sep != "/":
+            path = path.replace(os.sep, "/")
         if self._names is not None and self._names.match(path, path.rfind("/") + 1):
             return True
         return self._paths is not None and self._paths.match(path) is not None

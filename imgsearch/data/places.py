@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from imgsearch.errors import QueryInvalid
@@ -36,9 +37,25 @@ class Near:
                 f"The distance is {self.kilometres} kilometres; it must be more than 0."
             )
 
-    def holds(self, latitude: float, longitude: float) -> bool:
-        """Tell whether a coordinate lies within the distance, the edge included."""
-        return self.distance(latitude, longitude) <= self.kilometres
+    def test(self) -> Callable[[float, float], bool]:
+        """Return what tells of a latitude and longitude whether they lie within the distance.
+
+        The edge is included. Made to be called for every picture of a large library.
+        """
+        radians, sin, cos = math.radians, math.sin, math.cos
+        here, longitude_here = radians(self.latitude), self.longitude
+        cos_here = cos(here)
+        # d <= kilometres where h <= sin²(kilometres / 2 R); half around the earth is all of it.
+        half = min(self.kilometres / (2 * EARTH_RADIUS), math.pi / 2)
+        limit = sin(half) ** 2
+
+        def is_within(latitude: float, longitude: float) -> bool:
+            there = radians(latitude)
+            north = sin((there - here) / 2)
+            east = sin(radians(longitude - longitude_here) / 2)
+            return north * north + cos_here * cos(there) * east * east <= limit
+
+        return is_within if limit < 1 else lambda latitude, longitude: True
 
     def distance(self, latitude: float, longitude: float) -> float:
         """Return the distance to a coordinate in kilometres.

@@ -12,6 +12,7 @@ import json
 import os
 import threading
 import uuid
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,11 +104,12 @@ class VectorIndex:
         # Of those that are as near as the last, FAISS keeps any: look at all of them.
         most = len(self) if among is None else len(among)
         asked = min(most, top_k + 1)
-        while True:
-            scores, ids = self._index.search(query[None, :], asked, params=parameters)
-            if asked == most or scores[0, -1] != scores[0, top_k - 1]:
-                break
-            asked = min(most, 2 * asked)
+        with _one_thread():
+            while True:
+                scores, ids = self._index.search(query[None, :], asked, params=parameters)
+                if asked == most or scores[0, -1] != scores[0, top_k - 1]:
+                    break
+                asked = min(most, 2 * asked)
         return _best_first(ids[0], scores[0], top_k)
 
     def search_many(
@@ -197,6 +199,23 @@ def _ids_of(index: faiss.IndexIDMap) -> npt.NDArray[np.int64]:
     import faiss
 
     return np.asarray(faiss.vector_to_array(index.id_map))
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let FAISS use no other threads.
+
+    It divides queries among them, of which there is one; the others only wait for each other, which
+    takes up to 80 ms where another program has taken a core.
+    """
+    import faiss
+
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 class VectorCache:

@@ -12,7 +12,7 @@ from imgsearch.data.reader import CatalogReader, StoredPicture
 from imgsearch.data.vector_cache import VectorIndex
 from imgsearch.search.background import Background
 from imgsearch.search.cutoff import WEIGHED, distinctness, relevant_count
-from imgsearch.search.grouping import group_hits
+from imgsearch.search.grouping import Likeness, group_hits
 from imgsearch.search.query import Query
 from imgsearch.search.ranking import (
     POOL,
@@ -42,11 +42,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answering:
-    """What a query is answered from: the catalog, an index of its vectors, and their background."""
+    """What a query is answered from: the catalog, an index of its vectors, and their background;
+    `likeness` says which pictures show the same.
+    """
 
     reader: CatalogReader
     index: VectorIndex
     background: Background
+    likeness: Likeness
 
     def answer(
         self, query: Query, encoded: EncodedQuery, among: npt.NDArray[np.int64] | None
@@ -130,8 +133,9 @@ class Answering:
 
     def _grouped(self, hits: tuple[SearchHit, ...], ranking: Ranking) -> tuple[SearchHit, ...]:
         """Return the best of every group, which holds the others of it."""
-        groups = group_hits(hits, self.index.vectors(ranking.ids[: len(hits)]))
-        return tuple(replace(group.best, others=group.others) for group in groups)
+        rows = self.index.vectors(ranking.ids[: len(hits)])
+        groups = group_hits(hits, rows, likeness=self.likeness)
+        return tuple(replace(group.representative, others=group.hits[1:]) for group in groups)
 
     def _explained(
         self, query: Query, encoded: EncodedQuery, hits: tuple[SearchHit, ...]

@@ -16,11 +16,12 @@ from imgsearch.data.filters import filtered_ids, listed_ids
 from imgsearch.data.prompt_cache import prompt_vectors
 from imgsearch.data.reader import CatalogReader, StoredModel, StoredPicture
 from imgsearch.data.vector_cache import VectorCache, VectorIndex
-from imgsearch.encoders import Encoder, load_encoder
+from imgsearch.encoders import STARTER, Encoder, load_encoder
 from imgsearch.errors import LibraryEmpty, ModelNotFound
 from imgsearch.search.answer import Answering, hit_of
 from imgsearch.search.background import FIXED_TEXTS, SAMPLE, Background
 from imgsearch.search.encoding import encode_queries
+from imgsearch.search.grouping import Likeness
 from imgsearch.search.query import Query, note_about
 from imgsearch.search.ranking import EncodedQuery, IndexImplausible
 from imgsearch.search.results import SearchHit, SearchResults
@@ -198,7 +199,10 @@ class QueryEngine:
                 index = VectorCache(self._library, model).load(self._reader, trust_cache=False)
                 self._index = (model.id, self._generation(), index)
             index = self._current_index(model)
-            answering = Answering(self._reader, index, self._background(index, model))
+            ground = self._background(index, model)
+            # Measured for the built-in model, guessed for others.
+            alike = Likeness() if model.source == STARTER else Likeness.measured(ground.sample)
+            answering = Answering(self._reader, index, ground, alike)
             with contextlib.suppress(IndexImplausible):
                 found = answering.answer(query, encoded, among)
                 return SearchResults(found.hits, model.name, note, found.total, found.matching)
