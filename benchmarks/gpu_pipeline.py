@@ -2,7 +2,12 @@
 
 read: the files into memory. decode, prepare: in one process, as each decoding process does them.
 copy: uint8 pixels to the device. encode: the model on pixels that lie in main memory, copy
-included, which is the ceiling. store: batches into the catalog. index: all of it, `Library.index`.
+included, two calls at once, which is the ceiling. store: batches into the catalog. index: all of
+it, `Library.index`. agreement: the lowest cosine between vectors in the device's precision and in
+float32 on the CPU; where the device is a CPU, bfloat16 on it stands in for a GPU.
+
+With several devices (--device cuda:0,cuda:1, and by default all NVIDIA GPUs) "encode" is what the
+first does alone, "encode, all devices" what they do together; "cpu,cpu" tries the machinery only.
 
 The model has CLIP's dimensions and random weights, made on the spot. The targets are for one
 H100-class GPU with 16 cores; elsewhere the figures are shown without them.
@@ -14,6 +19,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +34,13 @@ from imgsearch.data.catalog import Catalog
 from imgsearch.data.photo_store import PhotoStore
 from imgsearch.data.records import FileStat, NewPhoto, PictureFacts
 from imgsearch.encoders.decode import Photo, decode
+from imgsearch.encoders.device import device_names
+from imgsearch.encoders.indexing import pace_of
 from imgsearch.encoders.preprocess import prepare
 from imgsearch.settings import available_cores
 
 TARGET_ENCODER, TARGET_INDEX = 20_000.0, 5_000.0
+TARGET_AGREEMENT = 0.999
 _LARGE_GPU_BYTES = 70e9
 
 
@@ -47,8 +56,13 @@ def main() -> None:
     parser = new_parser(__doc__)
     add_photo_source(parser)
     parser.add_argument("--photos", type=int, default=1_000, help="[%(default)s]")
+    parser.add_argument(
+        "--agreement", type=int, default=64, help="photos compared with float32 [%(default)s]"
+    )
     parser.add_argument("--batch", type=int, default=256, help="pictures a batch [%(default)s]")
-    parser.add_argument("--device", help="cpu, cuda, mps [the best there is]")
+    parser.add_argument(
+        "--device", help="cpu, cuda, mps, several with commas [the best there is, all GPUs]"
+    )
     options = parser.parse_args()
     with excuses():
         folder = make_photos(options.work, options.photos, options.seed, options.source)
@@ -56,7 +70,14 @@ def main() -> None:
         shutil.rmtree(place, ignore_errors=True)
         checkpoint = make_vit_b_32(place, options.seed)
         encoder: Any = load_encoder(str(checkpoint), options.device)
-        results = _stages(encoder, folder, options.batch)
+        names = device_names(options.device)
+        one: Any = encoder if len(names) < 2 else load_encoder(str(checkpoint), names[0])
+        pixels, results = _stages(one, folder, options.batch)
+        if len(names) > 1:
+            say(f"encode, on {len(names)} devices ...")
+            results.append(_encode_on_all(encoder, pixels, options.batch, len(names)))
+        say("agreement ...")
+        results.append(_agreement(one, checkpoint, pixels[: options.agreement]))
         say("indexing ...")
         settings = IndexSettings(batch_size=options.batch)
         with (
@@ -64,19 +85,23 @@ def main() -> None:
             Library.open(Path(library) / "library", model=encoder) as opened,
         ):
             run = opened.index(folder, settings=settings)
-        ceiling = next(one.value for one in results if one.what == "encode")
+        ceiling = next(one.value for one in reversed(results) if one.what.startswith("encode"))
         whole = run.embedded / run.seconds
         results += [
-            _judged(encoder, "index, end to end", whole, TARGET_INDEX),
+            _judged(one, "index, end to end", whole, TARGET_INDEX),
             Result("index / encode", whole / ceiling, ""),
             Result("cores", available_cores(), ""),
         ]
-        device = str(encoder._device)
-        report(f"pipeline on {device}", results, options.seed, as_json=options.json)
+        report(
+            f"pipeline on {', '.join(names) or one._device}",
+            results,
+            options.seed,
+            as_json=options.json,
+        )
 
 
-def _stages(encoder: Any, folder: Path, batch: int) -> list[Result]:
-    """Measure every stage by itself."""
+def _stages(encoder: Any, folder: Path, batch: int) -> tuple[npt.NDArray[np.uint8], list[Result]]:
+    """Measure every stage by itself; return the pixels of all photos and the figures."""
     paths = photo_paths(folder)
     geometry = encoder.description.preprocessing
     limits = DecodeLimits()
@@ -100,11 +125,44 @@ def _stages(encoder: Any, folder: Path, batch: int) -> list[Result]:
     encoder.encode_images(ready[:batch])
     say("copy, encode, store ...")
     results.append(Result("copy", rate(len(ready), lambda: _copied(encoder, ready)), "photos/s"))
-    ceiling = rate(len(ready), lambda: encoder.encode_images(ready))
+    ceiling = rate(len(ready), lambda: _encoded(encoder, ready, batch))
     results.append(_judged(encoder, "encode", ceiling, TARGET_ENCODER))
     vectors = np.zeros((len(ready), encoder.description.dimension), dtype="<f2")
     results.append(Result("store", rate(len(ready), lambda: _stored(vectors, batch)), "photos/s"))
-    return results
+    return ready, results
+
+
+def _encoded(
+    encoder: Any, pixels: npt.NDArray[np.uint8], batch: int
+) -> list[npt.NDArray[np.float32]]:
+    """Embed in batches, as many at once as the pipeline has under way."""
+    with ThreadPoolExecutor(pace_of(encoder).calls) as threads:
+        parts = [pixels[start : start + batch] for start in range(0, len(pixels), batch)]
+        return list(threads.map(encoder.encode_images, parts))
+
+
+def _encode_on_all(fleet: Any, pixels: npt.NDArray[np.uint8], batch: int, devices: int) -> Result:
+    """Measure all devices together, each after its process has loaded the model."""
+    many = np.concatenate([pixels] * devices)
+    with fleet:
+        _encoded(fleet, many, batch)
+        value = rate(len(many), lambda: _encoded(fleet, many, batch))
+    return Result("encode, all devices", value, "photos/s", note=f"{devices} processes")
+
+
+def _agreement(encoder: Any, checkpoint: Path, pixels: npt.NDArray[np.uint8]) -> Result:
+    """Compare the device's precision with float32 on a CPU."""
+    import torch
+
+    exact: Any = load_encoder(str(checkpoint), "cpu")
+    reduced, note = encoder, str(encoder._dtype).removeprefix("torch.")
+    if encoder._dtype == torch.float32:
+        reduced = load_encoder(str(checkpoint), "cpu")
+        reduced._dtype = torch.bfloat16
+        note = "bfloat16 on the CPU, as a stand-in"
+    cosines = (exact.encode_images(pixels) * reduced.encode_images(pixels)).sum(axis=1)
+    what = f"agreement over {len(pixels)} photos"
+    return at_least(what, float(cosines.min()), "", TARGET_AGREEMENT, note)
 
 
 def _copied(encoder: Any, pixels: npt.NDArray[np.uint8]) -> None:

@@ -45,7 +45,7 @@ def write_paths(paths: Sequence[str], end: bytes) -> None:
 def print_results(
     results: SearchResults, first: int = 1, show: Callable[[SearchHit], None] | None = None
 ) -> None:
-    """Print hits as rank, match strength (or day) and path; on a terminal the paths are links to the files.
+    """Print hits as rank, match strength (or day) and path; on a terminal, paths are links.
 
     `first` is the rank of the first; `show` shows the picture of a hit. What is said about the
     whole goes to standard error.

@@ -76,10 +76,13 @@ def test_index_reports_and_repeats(tmp_path: Path, make_photo: MakePhoto, folder
     library = str(tmp_path / "library")
 
     first = run("index", str(folder), "--library", library)
-    again = json.loads(run("index", str(folder), "--library", library, "--json").stdout)
+    program = run("index", str(folder), "--library", library, "--json")
+    again = json.loads(program.stdout)
 
     assert first.returncode == 0
+    assert first.stderr.startswith("Model: starter\n")
     assert "Model: starter" in first.stdout
+    assert program.stderr == ""
     assert "Added 1, unchanged 0, moved 0, changed 0, removed 0, failed 1." in first.stdout
     assert "the file is empty" in first.stdout
     assert "imgsearch status --failed" in first.stdout
@@ -240,6 +243,18 @@ def test_filters_that_make_no_sense(options: str, message: str, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("use_examples")
+@pytest.mark.parametrize(
+    ("options", "note"),
+    [((), "Model: starter\n"), (("--json",), ""), (("--paths",), ""), (("-0",), "")],
+)
+def test_a_query_says_which_model_judged(options: tuple[str, ...], note: str) -> None:
+    answer = run("query", "cat", "-n", "1", "--device", "cpu", *options)
+
+    assert answer.stderr == note
+    assert "Model" not in answer.stdout
+
+
+@pytest.mark.usefixtures("use_examples")
 def test_a_query_in_chinese_is_answered_with_a_remark() -> None:
     answer = run("query", "一杯咖啡", "-n", "1")
 
@@ -262,7 +277,7 @@ def test_a_query_imports_nothing_heavy() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True
     )
 
-    assert answer.stderr.strip() == "[]"
+    assert answer.stderr.splitlines()[-1] == "[]"
     assert "cat.jpg" in answer.stdout
 
 
