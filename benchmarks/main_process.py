@@ -147,7 +147,9 @@ def _store_rate(batch: int, count: int = 20_000) -> float:
             NewPhoto(FileStat(root, f"2024/IMG_{n}.jpg", n, n), random.bytes(32), facts, vector)
             for n in range(count)
         ]
-        return _rate(count, batch, lambda part: store.store(photos[part.start : part.stop]) and None)
+        return _rate(
+            count, batch, lambda part: store.store(photos[part.start : part.stop]) and None
+        )
 
 
 def _thumbnail_rate(batch: int, count: int = 20_000) -> float:
