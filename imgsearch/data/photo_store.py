@@ -51,7 +51,7 @@ INSERT INTO file (root_id, path, size, mtime_ns, picture_id) VALUES {ROWS}
 ON CONFLICT (root_id, path) DO UPDATE
 SET size = excluded.size, mtime_ns = excluded.mtime_ns, picture_id = excluded.picture_id
 """
-# A join in this order, because SQLite looks for (root_id, path) IN (...) by reading the whole table.
+# A join in this order: for (root_id, path) IN (...) SQLite reads the whole table.
 _WANTED = f"WITH wanted (root, name) AS (VALUES {ROWS}) SELECT"
 _AMONG_FILES = "FROM wanted CROSS JOIN file ON root_id = root AND path = name"
 _FILES = f"{_WANTED} id, root_id, path, size, mtime_ns {_AMONG_FILES}"
