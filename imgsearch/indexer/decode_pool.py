@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 
 from imgsearch.encoders.base import Preprocessing
+from imgsearch.indexer.buffers import Buffers
 from imgsearch.indexer.decode_process import DecodeProcess, Outcome, Request
 from imgsearch.indexer.watchdog import Watchdog
 from imgsearch.settings import DecodeLimits
@@ -31,7 +32,15 @@ _FILES_A_PROCESS = 2
 class DecodePool:
     """A set of decoding processes, each fed by a thread. Use as a context manager."""
 
-    def __init__(self, preprocessing: Preprocessing, limits: DecodeLimits, workers: int) -> None:
+    def __init__(
+        self,
+        preprocessing: Preprocessing,
+        limits: DecodeLimits,
+        workers: int,
+        buffers: Buffers | None = None,
+    ) -> None:
+        """Pixels are put into arrays from `buffers`, for the caller to give back."""
+        self._buffers = buffers
         self._preprocessing = preprocessing
         self._limits = limits
         self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
@@ -120,7 +129,9 @@ class DecodePool:
                 if request is None:
                     break
                 if process is None or process.dead:
-                    process = DecodeProcess(self._preprocessing, self._limits, self._watchdog)
+                    process = DecodeProcess(
+                        self._preprocessing, self._limits, self._watchdog, self._buffers
+                    )
                     self._processes.add(process)
                 process.send(request)
                 left.extend(self._keep_busy(process))

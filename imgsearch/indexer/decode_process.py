@@ -24,6 +24,7 @@ import numpy.typing as npt
 from imgsearch.data.records import FailureKind, FileFailure, FileStat, PictureFacts
 from imgsearch.encoders.base import Preprocessing
 from imgsearch.errors import ImageUnreadable, ImgsearchError
+from imgsearch.indexer.buffers import Buffers
 from imgsearch.indexer.frames import (
     FrameError,
     read_body,
@@ -91,15 +92,23 @@ class DecodeProcess:
     """
 
     def __init__(
-        self, preprocessing: Preprocessing, limits: DecodeLimits, watchdog: Watchdog
+        self,
+        preprocessing: Preprocessing,
+        limits: DecodeLimits,
+        watchdog: Watchdog,
+        buffers: Buffers | None = None,
     ) -> None:
-        """Start the process and wait until it is ready. Raises ImgsearchError."""
+        """Start the process and wait until it is ready. Raises ImgsearchError.
+
+        Pixels are put into arrays from `buffers`, for the caller to give back.
+        """
         self.dead = False
         self._watchdog = watchdog
         # What was sent and is not answered, oldest first. The child works on the first of them.
         self._sent: deque[Request] = deque()
         self._timed_out = False
-        self._edge = preprocessing.size
+        edge = preprocessing.size
+        self._buffers = buffers or Buffers(edge, edge, 3)
         self._timeout = limits.timeout_seconds
         try:
             self._process = subprocess.Popen(
@@ -225,7 +234,7 @@ class DecodeProcess:
             return Gone(file)
         if kind != "photo":
             return FileFailure(file, str(header["reason"]), FailureKind(kind))
-        pixels = np.empty((self._edge, self._edge, 3), dtype=np.uint8)
+        pixels = self._buffers.take()
         if length < pixels.nbytes:
             raise FrameError("there are too few pixels")
         read_into(self._output, pixels)
