@@ -50,7 +50,8 @@ def read_header(stream: BinaryIO) -> tuple[dict[str, Any], int]:
     if header_length > _MAX_HEADER or body_length > _MAX_BODY:
         raise FrameError("a message is too long")
     try:
-        header = json.loads(_read_exactly(stream, header_length))
+        # As text: of bytes, the encoding would be guessed first.
+        header = json.loads(str(_read_exactly(stream, header_length), "ascii"))
     except ValueError as error:
         raise FrameError("a header is not JSON") from error
     if not isinstance(header, dict):

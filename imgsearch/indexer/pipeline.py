@@ -78,7 +78,8 @@ class Pipeline:
         self._store = store
         self._thumbnails = thumbnails
         self._encoder = encoder
-        self._root_paths = root_paths
+        # With the separator at the end: a path is then put together without `os.path.join`.
+        self._root_paths = {root: os.path.join(path, "") for root, path in root_paths.items()}
         self._lost = lost
         self._report = report
         self._settings = settings
@@ -200,7 +201,7 @@ class Pipeline:
         return rest
 
     def _full_path(self, file: FileStat) -> str:
-        return os.path.join(self._root_paths[file.root_id], file.path)
+        return self._root_paths[file.root_id] + file.path
 
     def _fail(self, outcome: FileFailure) -> None:
         self._under_way.pop(_key(outcome.file))
