@@ -87,15 +87,11 @@ def main() -> None:
 
 def _indexed(folder: Path, settings: IndexSettings) -> list[Result]:
     """Index `folder` into a new library and tell what that cost this process."""
-    times: list[tuple[float, float]] = []
+    reports: list[tuple[float, float]] = []
 
-    def clock(_: Progress | None = None) -> None:
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        now = usage.ru_utime, usage.ru_stime
-        # The first report and, overwritten again and again, the latest.
-        times[2:] = [now] if len(times) > 1 else []
-        if len(times) < 2:
-            times.append(now)
+    def on_progress(_: Progress) -> None:
+        # The first one and, in place of the one before, the latest.
+        reports[1:] = [_processor_time()]
 
     encoder = ConstantEncoder(settings.batch_size)
     with (
@@ -103,11 +99,10 @@ def _indexed(folder: Path, settings: IndexSettings) -> list[Result]:
         Library.open(Path(place) / "library", model=encoder) as library,
     ):
         gc.collect()
-        clock()
-        run = library.index(folder, settings=settings, progress=clock)
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-    start, first, last = times
-    end = usage.ru_utime, usage.ru_stime
+        start = _processor_time()
+        run = library.index(folder, settings=settings, progress=on_progress)
+        end = _processor_time()
+    first, last = reports[0], reports[-1]
     count = run.embedded
 
     def spent(since: tuple[float, float], until: tuple[float, float]) -> tuple[float, str]:
@@ -125,6 +120,12 @@ def _indexed(folder: Path, settings: IndexSettings) -> list[Result]:
         *results,
         Result("indexed, decoding included", run.photos_per_second, "photos/s"),
     ]
+
+
+def _processor_time() -> tuple[float, float]:
+    """Return the seconds that this process has used so far: its own, and the system's for it."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime, usage.ru_stime
 
 
 def _rate(count: int, step: int, work: Callable[[range], None]) -> float:
