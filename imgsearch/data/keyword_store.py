@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import bindparam, delete, update
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.orm import Session
-
+from imgsearch.data.bulk import ROWS, execute_rows
 from imgsearch.data.catalog import Catalog, bump_generation
-from imgsearch.data.records import FACTS_VERSION, PictureFacts, folded
-from imgsearch.data.schema import Keyword, Picture
+from imgsearch.data.records import FACTS_VERSION, folded
+
+_ADD = f"INSERT INTO keyword (picture_id, folded, word) VALUES {ROWS} ON CONFLICT DO NOTHING"
+_FORGET = f"DELETE FROM keyword WHERE picture_id IN (VALUES {ROWS})"
 
 
-def picture_columns(facts: PictureFacts) -> dict[str, Any]:
-    """Return the facts that are columns of a picture."""
-    columns = asdict(facts)
-    del columns["keywords"]
-    return columns
-
-
-def add_keywords(session: Session, keywords: Mapping[int, Sequence[str]]) -> None:
+def add_keywords(connection: sqlite3.Connection, keywords: Mapping[int, Sequence[str]]) -> None:
     """Give keywords to pictures, by id, in the caller's transaction."""
     rows = [
-        {"picture_id": picture_id, "folded": folded(word), "word": word}
-        for picture_id, words in keywords.items()
-        for word in words
+        (picture_id, folded(word), word) for picture_id, words in keywords.items() for word in words
     ]
-    if rows:
-        session.execute(insert(Keyword).on_conflict_do_nothing(), rows)
+    execute_rows(connection, _ADD, rows)
 
 
 def replace_details(catalog: Catalog, details: Mapping[int, Mapping[str, Any]]) -> None:
@@ -41,15 +30,18 @@ def replace_details(catalog: Catalog, details: Mapping[int, Mapping[str, Any]]) 
     """
     if not details:
         return
-    with catalog.transaction() as session:
-        connection = session.connection()
-        for picture_id, facts in details.items():
-            columns = {name: value for name, value in facts.items() if name != "keywords"}
-            connection.execute(
-                update(Picture).where(Picture.id == bindparam("picture")),
-                {"picture": picture_id, "facts_version": FACTS_VERSION, **columns},
+    told = {id_: facts for id_, facts in details.items() if facts}
+    names = [name for name in next(iter(told.values()), ()) if name != "keywords"]
+    update = f"UPDATE picture SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?"
+    with catalog.statements() as connection:
+        connection.executemany(
+            "UPDATE picture SET facts_version = ? WHERE id = ?",
+            [(FACTS_VERSION, id_) for id_ in details],
+        )
+        if told:
+            connection.executemany(
+                update, [(*(facts[name] for name in names), id_) for id_, facts in told.items()]
             )
-            if facts:
-                session.execute(delete(Keyword).where(Keyword.picture_id == picture_id))
-        add_keywords(session, {id_: facts.get("keywords", ()) for id_, facts in details.items()})
-        bump_generation(session)
+        execute_rows(connection, _FORGET, [(id_,) for id_ in told])
+        add_keywords(connection, {id_: facts.get("keywords", ()) for id_, facts in told.items()})
+        bump_generation(connection)

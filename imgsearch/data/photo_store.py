@@ -2,22 +2,71 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from operator import attrgetter
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, and_, delete, exists, false, func, or_, select, update
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.orm import Session
+from sqlalchemy import delete, exists, func, select
 
+from imgsearch.data.bulk import ROWS, execute_rows
 from imgsearch.data.catalog import Catalog, bump_generation
-from imgsearch.data.keyword_store import add_keywords, picture_columns
-from imgsearch.data.records import FileFailure, FileStat, NewPhoto
-from imgsearch.data.schema import Embedding, Failure, File, Picture, Root
+from imgsearch.data.keyword_store import add_keywords
+from imgsearch.data.paths import to_stored
+from imgsearch.data.records import FACTS_VERSION, FileFailure, FileStat, NewPhoto, PictureFacts
+from imgsearch.data.schema import Embedding, File, Picture, Root
 from imgsearch.errors import RootUnknown
 
 # SQLite limits an expression to a depth of 1,000; an OR of this many terms stays far below it.
 _CHUNK = 200
+
+# The facts that are columns of the table of pictures.
+_FACTS = [one.name for one in fields(PictureFacts) if one.name in Picture.__table__.columns]
+_fact_values = attrgetter(*_FACTS)
+
+_KNOWN = f"""
+SELECT content_hash, id FROM picture
+WHERE EXISTS (SELECT 1 FROM embedding WHERE model_id = ? AND picture_id = picture.id)
+AND content_hash IN (VALUES {ROWS})
+"""
+_ADD_PICTURES = f"""
+INSERT INTO picture (content_hash, byte_size, facts_version, {", ".join(_FACTS)}) VALUES {ROWS}
+ON CONFLICT DO NOTHING RETURNING content_hash, id
+"""
+_PICTURE_IDS = f"SELECT content_hash, id FROM picture WHERE content_hash IN (VALUES {ROWS})"
+_ADD_EMBEDDINGS = f"""
+INSERT INTO embedding (picture_id, model_id, vector) VALUES {ROWS} ON CONFLICT DO NOTHING
+"""
+_ORPHANED = f"SELECT id FROM picture WHERE orphaned_at IS NOT NULL AND id IN (VALUES {ROWS})"
+_REVIVE = f"""
+UPDATE picture SET orphaned_at = NULL WHERE orphaned_at IS NOT NULL AND id IN (VALUES {ROWS})
+"""
+_MARK_ORPHANS = f"""
+UPDATE picture SET orphaned_at = ? WHERE id IN (VALUES {ROWS}) AND orphaned_at IS NULL
+AND NOT EXISTS (SELECT 1 FROM file WHERE picture_id = picture.id)
+"""
+_SET_FILES = f"""
+INSERT INTO file (root_id, path, size, mtime_ns, picture_id) VALUES {ROWS}
+ON CONFLICT (root_id, path) DO UPDATE
+SET size = excluded.size, mtime_ns = excluded.mtime_ns, picture_id = excluded.picture_id
+"""
+# A join in this order: for (root_id, path) IN (...) SQLite reads the whole table.
+_WANTED = f"WITH wanted (root, name) AS (VALUES {ROWS}) SELECT"
+_AMONG_FILES = "FROM wanted CROSS JOIN file ON root_id = root AND path = name"
+_FILES = f"{_WANTED} id, root_id, path, size, mtime_ns {_AMONG_FILES}"
+_SHOWN_BY = f"{_WANTED} picture_id {_AMONG_FILES}"
+_DELETE_FILES = f"DELETE FROM file WHERE id IN (VALUES {ROWS}) RETURNING picture_id"
+_SET_FAILURES = f"""
+INSERT INTO failure (root_id, path, size, mtime_ns, kind, reason, failed_at) VALUES {ROWS}
+ON CONFLICT (root_id, path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns,
+kind = excluded.kind, reason = excluded.reason, failed_at = excluded.failed_at
+"""
+_DELETE_FAILURES = f"""
+DELETE FROM failure WHERE id IN
+({_WANTED} id FROM wanted CROSS JOIN failure ON root_id = root AND path = name)
+"""
 
 T = TypeVar("T")
 
@@ -31,71 +80,50 @@ class PhotoStore:
 
     def known_pictures(self, hashes: Iterable[bytes]) -> dict[bytes, int]:
         """Return, for each content hash that has a vector of the model, its picture id."""
-        wanted = list(set(hashes))
-        found: dict[bytes, int] = {}
-        with self._catalog.transaction() as session:
-            for chunk in _chunks(wanted):
-                rows = session.execute(
-                    select(Picture.content_hash, Picture.id)
-                    .join(Embedding, Embedding.picture_id == Picture.id)
-                    .where(Embedding.model_id == self._model_id)
-                    .where(Picture.content_hash.in_(chunk))
-                )
-                found.update((row.content_hash, row.id) for row in rows)
-        return found
+        wanted = [(content_hash,) for content_hash in set(hashes)]
+        if not wanted:
+            return {}
+        with self._catalog.statements() as connection:
+            return dict(execute_rows(connection, _KNOWN, wanted, self._model_id))
 
     def store(self, photos: Sequence[NewPhoto]) -> dict[bytes, int]:
         """Store pictures, embeddings and files in one transaction; return hash -> picture id."""
         if not photos:
             return {}
         by_hash = {photo.content_hash: photo for photo in photos}
-        with self._catalog.transaction() as session:
-            session.execute(
-                insert(Picture).on_conflict_do_nothing(),
+        pictures = [
+            (photo.content_hash, photo.file.size, FACTS_VERSION, *_fact_values(photo.facts))
+            for photo in by_hash.values()
+        ]
+        with self._catalog.statements() as connection:
+            ids: dict[bytes, int] = dict(execute_rows(connection, _ADD_PICTURES, pictures))
+            others = [(content_hash,) for content_hash in by_hash if content_hash not in ids]
+            ids.update(execute_rows(connection, _PICTURE_IDS, others))
+            execute_rows(
+                connection,
+                _ADD_EMBEDDINGS,
                 [
-                    {
-                        "content_hash": photo.content_hash,
-                        "byte_size": photo.file.size,
-                        **picture_columns(photo.facts),
-                    }
+                    (ids[photo.content_hash], self._model_id, photo.vector)
                     for photo in by_hash.values()
                 ],
             )
-            ids = _picture_ids(session, by_hash)
-            session.execute(
-                insert(Embedding).on_conflict_do_nothing(),
-                [
-                    {
-                        "picture_id": ids[photo.content_hash],
-                        "model_id": self._model_id,
-                        "vector": photo.vector,
-                    }
-                    for photo in by_hash.values()
-                ],
-            )
-            add_keywords(session, {ids[key]: one.facts.keywords for key, one in by_hash.items()})
-            _link(session, [(photo.file, ids[photo.content_hash]) for photo in photos])
+            add_keywords(connection, {ids[key]: one.facts.keywords for key, one in by_hash.items()})
+            _link(connection, [(photo.file, ids[photo.content_hash]) for photo in photos])
         return ids
 
     def link(self, files: Sequence[tuple[FileStat, int]]) -> None:
         """Let files show pictures that the catalog has already (a copy, a move, a touched file)."""
         if files:
-            with self._catalog.transaction() as session:
-                _link(session, files)
+            with self._catalog.statements() as connection:
+                _link(connection, files)
 
     def orphaned(self, picture_ids: Iterable[int]) -> set[int]:
         """Return those of the pictures that no file shows at present."""
-        found: set[int] = set()
-        with self._catalog.transaction() as session:
-            for chunk in _chunks(list(picture_ids)):
-                found.update(
-                    session.scalars(
-                        select(Picture.id)
-                        .where(Picture.id.in_(chunk))
-                        .where(Picture.orphaned_at.is_not(None))
-                    )
-                )
-        return found
+        wanted = [(picture_id,) for picture_id in set(picture_ids)]
+        if not wanted:
+            return set()
+        with self._catalog.statements() as connection:
+            return {row[0] for row in execute_rows(connection, _ORPHANED, wanted)}
 
     def record_failures(self, failures: Sequence[FileFailure]) -> None:
         """Remember files that gave no picture, with the reason.
@@ -106,43 +134,24 @@ class PhotoStore:
         if not failures:
             return
         now = time.time()
-        with self._catalog.transaction() as session:
-            statement = insert(Failure)
-            session.execute(
-                statement.on_conflict_do_update(
-                    index_elements=[Failure.root_id, Failure.path],
-                    set_={
-                        name: statement.excluded[name]
-                        for name in ("size", "mtime_ns", "kind", "reason", "failed_at")
-                    },
-                ),
-                [
-                    {
-                        **_file_row(one.file),
-                        "kind": one.kind.value,
-                        "reason": one.reason,
-                        "failed_at": now,
-                    }
-                    for one in failures
-                ],
+        with self._catalog.statements() as connection:
+            execute_rows(
+                connection,
+                _SET_FAILURES,
+                [(*_stored(one.file), one.kind.value, one.reason, now) for one in failures],
             )
-            outdated: list[int] = []
-            for chunk in _chunks([one.file for one in failures]):
-                rows = session.execute(
-                    select(File.id, File.root_id, File.path, File.size, File.mtime_ns).where(
-                        _any_of(File, chunk)
-                    )
-                )
-                outdated += [row.id for row in rows if FileStat(*row[1:]) not in chunk]
+            seen = {_stored(one.file) for one in failures}
+            known = execute_rows(connection, _FILES, [key[:2] for key in seen])
+            outdated = [file_id for file_id, *stat in known if tuple(stat) not in seen]
             if outdated:
-                _delete_files(session, outdated)
+                _delete_files(connection, outdated)
 
     def remove_files(self, file_ids: Sequence[int]) -> None:
         """Forget files that are gone; pictures left without a file become orphans."""
         if not file_ids:
             return
-        with self._catalog.transaction() as session:
-            _delete_files(session, file_ids)
+        with self._catalog.statements() as connection:
+            _delete_files(connection, file_ids)
 
     def count_without_vectors(self) -> int:
         """Return how many pictures that a file shows have no vector of the model."""
@@ -188,96 +197,40 @@ def remove_root(catalog: Catalog, path: str) -> int:
         ).scalar_one()
         candidates = session.scalars(pictures.distinct()).all()
         session.execute(delete(Root).where(Root.id == root.id))
+        shown = exists().where(File.picture_id == Picture.id)
         for chunk in _chunks(candidates):
             # Whoever removes a folder wants it forgotten now: no grace period for its pictures.
-            session.execute(delete(Picture).where(Picture.id.in_(chunk)).where(~_shown()))
+            session.execute(delete(Picture).where(Picture.id.in_(chunk)).where(~shown))
         bump_generation(session)
     return count
 
 
-def _delete_files(session: Session, file_ids: Sequence[int]) -> None:
-    for chunk in _chunks(file_ids):
-        showing = select(File.picture_id).where(File.id.in_(chunk))
-        lost = session.scalars(showing.distinct()).all()
-        session.execute(delete(File).where(File.id.in_(chunk)))
-        _mark_orphans(session, lost)
-    bump_generation(session)
+def _delete_files(connection: sqlite3.Connection, file_ids: Sequence[int]) -> None:
+    ids = [(file_id,) for file_id in file_ids]
+    lost = execute_rows(connection, _DELETE_FILES, ids)
+    _mark_orphans(connection, lost)
+    bump_generation(connection)
 
 
-def _picture_ids(session: Session, hashes: Iterable[bytes]) -> dict[bytes, int]:
-    ids: dict[bytes, int] = {}
-    for chunk in _chunks(list(hashes)):
-        rows = session.execute(
-            select(Picture.content_hash, Picture.id).where(Picture.content_hash.in_(chunk))
-        )
-        ids.update((row.content_hash, row.id) for row in rows)
-    return ids
-
-
-def _link(session: Session, files: Sequence[tuple[FileStat, int]]) -> None:
+def _link(connection: sqlite3.Connection, files: Sequence[tuple[FileStat, int]]) -> None:
     """Upsert the files, revive their pictures, clear their failures; counts as a new generation."""
-    replaced = _shown_by(session, [file for file, _ in files])
-    statement = insert(File)
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[File.root_id, File.path],
-            set_={name: statement.excluded[name] for name in ("size", "mtime_ns", "picture_id")},
-        ),
-        [{**_file_row(file), "picture_id": picture_id} for file, picture_id in files],
-    )
-    for chunk in _chunks(sorted({picture_id for _, picture_id in files})):
-        session.execute(
-            update(Picture)
-            .where(Picture.id.in_(chunk), Picture.orphaned_at.is_not(None))
-            .values(orphaned_at=None)
-        )
-    for links in _chunks(files):
-        session.execute(delete(Failure).where(_any_of(Failure, [file for file, _ in links])))
-    _mark_orphans(session, replaced)
-    bump_generation(session)
+    rows = [(*_stored(file), picture_id) for file, picture_id in files]
+    keys = [row[:2] for row in rows]
+    replaced = execute_rows(connection, _SHOWN_BY, keys)
+    execute_rows(connection, _SET_FILES, rows)
+    execute_rows(connection, _REVIVE, [(picture_id,) for _, picture_id in files])
+    execute_rows(connection, _DELETE_FAILURES, keys)
+    _mark_orphans(connection, replaced)
+    bump_generation(connection)
 
 
-def _any_of(table: type[File] | type[Failure], files: Sequence[FileStat]) -> ColumnElement[bool]:
-    """Match the rows of the given files (by root and path)."""
-    paths: dict[int, list[str]] = {}
-    for file in files:
-        paths.setdefault(file.root_id, []).append(file.path)
-    # IN with a list of any length is one statement to SQLAlchemy, which it compiles once.
-    return or_(
-        false(), *(and_(table.root_id == root, table.path.in_(of)) for root, of in paths.items())
-    )
-
-
-def _shown_by(session: Session, files: Sequence[FileStat]) -> list[int]:
-    """Return the pictures that the catalog's rows of these files show at present."""
-    found: set[int] = set()
-    for chunk in _chunks(files):
-        found.update(session.scalars(select(File.picture_id).where(_any_of(File, chunk))))
-    return sorted(found)
-
-
-def _shown() -> ColumnElement[bool]:
-    return exists().where(File.picture_id == Picture.id)
-
-
-def _mark_orphans(session: Session, candidates: Sequence[int]) -> None:
+def _mark_orphans(connection: sqlite3.Connection, candidates: Iterable[tuple[int]]) -> None:
     """Note of those `candidates` that no file shows any more since when that is so."""
-    for chunk in _chunks(candidates):
-        session.execute(
-            update(Picture)
-            .where(Picture.id.in_(chunk), Picture.orphaned_at.is_(None))
-            .where(~_shown())
-            .values(orphaned_at=time.time())
-        )
+    execute_rows(connection, _MARK_ORPHANS, sorted(set(candidates)), time.time())
 
 
-def _file_row(file: FileStat) -> dict[str, object]:
-    return {
-        "root_id": file.root_id,
-        "path": file.path,
-        "size": file.size,
-        "mtime_ns": file.mtime_ns,
-    }
+def _stored(file: FileStat) -> tuple[int, str | bytes, int, int]:
+    return file.root_id, to_stored(file.path), file.size, file.mtime_ns
 
 
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:

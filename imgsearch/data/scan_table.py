@@ -185,15 +185,17 @@ class ScanTable:
             if not page:
                 return
             for row in page:
+                # By position: a name takes longer to look up than a value to use.
+                _, root_id, path, size, mtime_ns, sniff, file_id, picture_id, same, size_known = row
                 change = Change.NEW
-                if row.file_id is not None:
-                    change = Change.UNEMBEDDED if row.same else Change.CHANGED
+                if file_id is not None:
+                    change = Change.UNEMBEDDED if same else Change.CHANGED
                 yield PendingFile(
-                    file=FileStat(row.root_id, row.path, row.size, row.mtime_ns),
+                    file=FileStat(root_id, path, size, mtime_ns),
                     change=change,
-                    sniff=bool(row.sniff),
-                    size_known=bool(row.size_known),
-                    picture_id=row.picture_id,
+                    sniff=bool(sniff),
+                    size_known=bool(size_known),
+                    picture_id=picture_id,
                 )
             last = page[-1].id
 

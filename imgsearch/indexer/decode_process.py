@@ -7,10 +7,12 @@ two pipes, so that a three-line script without a ``__main__`` guard works.
 from __future__ import annotations
 
 import contextlib
+import io
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -20,13 +22,22 @@ import numpy.typing as npt
 from imgsearch.data.records import FailureKind, FileFailure, FileStat, PictureFacts
 from imgsearch.encoders.base import Preprocessing
 from imgsearch.encoders.child import child_environment
-from imgsearch.encoders.frames import FrameError, read_frame, write_frame
+from imgsearch.encoders.frames import (
+    FrameError,
+    read_body,
+    read_frame,
+    read_header,
+    read_into,
+    write_frame,
+)
 from imgsearch.errors import ImageUnreadable, ImgsearchError
+from imgsearch.indexer.buffers import Buffers
 from imgsearch.indexer.watchdog import Watchdog
 from imgsearch.settings import DecodeLimits
 
 # How long a process that has closed its output gets to end by itself.
 _LAST_WORDS_SECONDS = 1.0
+# Room for several answers: pixels in one piece instead of in three with a wait each.
 _PIPE_BYTES = 1 << 20
 # One thread each; and for glibc: keep freed memory instead of giving it back and clearing it again
 # for every photo, which costs 0.3 ms a photo.
@@ -86,16 +97,30 @@ Outcome = Decoded | FileFailure | Gone | Details
 
 
 class DecodeProcess:
-    """One child process that decodes one picture at a time. Not for several threads at once."""
+    """One child process that decodes one picture after the other.
+
+    It may be sent further files while it is at work, so that it need not wait for the next. Not for
+    several threads at once.
+    """
 
     def __init__(
-        self, preprocessing: Preprocessing, limits: DecodeLimits, watchdog: Watchdog
+        self,
+        preprocessing: Preprocessing,
+        limits: DecodeLimits,
+        watchdog: Watchdog,
+        buffers: Buffers | None = None,
     ) -> None:
-        """Start the process and wait until it is ready. Raises ImgsearchError."""
+        """Start the process and wait until it is ready. Raises ImgsearchError.
+
+        Pixels are put into arrays from `buffers`, for the caller to give back.
+        """
         self.dead = False
         self._watchdog = watchdog
-        self._busy = False
-        self._edge = preprocessing.size
+        # What was sent and is not answered, oldest first. The child works on the first of them.
+        self._sent: deque[Request] = deque()
+        self._timed_out = False
+        edge = preprocessing.size
+        self._buffers = buffers or Buffers(edge, edge, 3)
         self._timeout = limits.timeout_seconds
         try:
             self._process = subprocess.Popen(
@@ -104,12 +129,15 @@ class DecodeProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                # Pixels in one piece, where the system can, instead of in four with a wait each.
-                pipesize=_PIPE_BYTES,
                 env=child_environment(_ENVIRONMENT),
             )
         except OSError as error:
             raise ImgsearchError(f"No decoding process can be started: {error}.") from error
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert isinstance(stdin, io.BufferedWriter)
+        assert isinstance(stdout, io.BufferedReader)
+        self._input, self._output = stdin, stdout
+        _enlarge(stdout)
         try:
             self._send(
                 {
@@ -119,9 +147,9 @@ class DecodeProcess:
                     "resample": preprocessing.resample,
                 }
             )
-            self._receive()
+            read_frame(self._output)
         except (FrameError, OSError) as error:
-            self._bury(timed_out=False)
+            self._bury()
             raise ImgsearchError(
                 "The decoding process ends at its start. Try `python -c 'import "
                 "imgsearch.indexer.worker'` to see why."
@@ -129,16 +157,34 @@ class DecodeProcess:
 
     def decode(self, request: Request) -> Outcome:
         """Have one file decoded; afterwards `dead` tells whether the process survived it."""
+        self.send(request)
+        return self.collect()
+
+    @property
+    def unanswered(self) -> Sequence[Request]:
+        """What was sent and not collected. Whatever a process died of, it was none of these."""
+        return tuple(self._sent)
+
+    def send(self, request: Request) -> None:
+        """Have a file decoded after those that were sent before; `collect` returns the outcome."""
+        self._sent.append(request)
         header: dict[str, Any] = {} if request.content is not None else {"path": request.path}
-        file = request.file
         if request.details_only:
-            header["details_of"] = [file.size, file.mtime_ns]
-        return self._exchange(
-            header,
-            request.content or b"",
-            read=lambda answer, body: self._outcome(file, answer, body),
+            header["details_of"] = [request.file.size, request.file.mtime_ns]
+        self._send(header, request.content or b"")
+
+    def collect(self) -> Outcome:
+        """Wait for the file that was sent first; afterwards `dead` tells of the process as it is.
+
+        The time limit begins with this call: the files are worked on one by one.
+        """
+        file = self._sent[0].file
+        outcome = self._answer(
+            read=lambda header, length: self._outcome(file, header, length),
             failed=lambda reason: FileFailure(file, reason, FailureKind.DAMAGED),
         )
+        self._sent.popleft()
+        return outcome
 
     def preview(self, path: str, edge: int) -> tuple[bytes, bytes]:
         """Return the hash of a file (SHA-256), and its picture as a JPEG of at most `edge` pixels.
@@ -146,60 +192,57 @@ class DecodeProcess:
         Raises ImageUnreadable.
         """
 
-        def read(answer: dict[str, Any], body: bytes) -> tuple[bytes, bytes] | str:
+        def read(answer: dict[str, Any], length: int) -> tuple[bytes, bytes] | str:
             if answer["kind"] != "preview":
                 return str(answer.get("reason", "it is gone"))
-            return bytes.fromhex(answer["hash"]), body
+            return bytes.fromhex(answer["hash"]), read_body(self._output, length)
 
-        answer = self._exchange({"path": path, "preview": edge}, b"", read, failed=str)
+        self._send({"path": path, "preview": edge})
+        answer = self._answer(read, failed=str)
         if isinstance(answer, str):
             raise ImageUnreadable(answer)
         return answer
 
-    def _exchange(
-        self,
-        header: dict[str, Any],
-        body: bytes,
-        read: Callable[[dict[str, Any], bytes], T],
-        failed: Callable[[str], T],
-    ) -> T:
-        """Send a message and return what `read` makes of the answer.
+    def _answer(self, read: Callable[[dict[str, Any], int], T], failed: Callable[[str], T]) -> T:
+        """Return what `read` makes of the next answer's header and the length of its body.
 
         If the process dies, takes too long or answers nonsense, it is ended, and the result is
         what `failed` makes of the reason.
         """
-        self._busy = True
         limit = self._watchdog.set(self._timeout, self._process.kill)
         result: list[T] = []
         try:
-            self._send(header, body)
-            result.append(read(*self._receive()))
+            result.append(read(*read_header(self._output)))
         except (FrameError, OSError, KeyError, TypeError, ValueError, RecursionError):
             pass
         finally:
-            self._busy = False
-            timed_out = self._watchdog.lift(limit)
+            self._timed_out |= self._watchdog.lift(limit)
         if not result:
-            return failed(self._bury(timed_out))
-        if timed_out:
+            return failed(self._bury())
+        if self._timed_out:
             # The time ran out just after the answer came: no further file for this process.
-            self._bury(timed_out)
+            self._bury()
         return result[0]
 
     def kill_if_busy(self) -> None:
-        """End the process if it is at work."""
-        if self._busy:
+        """End the process if anything was sent that is not answered. From any thread."""
+        if self._sent:
             self._process.kill()
 
     def close(self) -> None:
-        """Let the process end: it does when its standard input is closed."""
+        """Let the process end: it does when its standard input is closed.
+
+        What it has not answered is given up.
+        """
         if not self.dead:
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
+            self.kill_if_busy()
+            for pipe in (self._input, self._output):
+                with contextlib.suppress(BrokenPipeError):
                     pipe.close()
             self._process.wait()
 
-    def _outcome(self, file: FileStat, header: dict[str, Any], body: bytes) -> Outcome:
+    def _outcome(self, file: FileStat, header: dict[str, Any], length: int) -> Outcome:
+        """Return what became of a file, from the header of the answer and the body, to be read."""
         kind = header["kind"]
         if kind == "gone":
             return Gone(file)
@@ -209,8 +252,10 @@ class DecodeProcess:
             return Details(file, {name: getattr(facts, name) for name in values})
         if kind != "photo":
             return FileFailure(file, str(header["reason"]), FailureKind(kind))
-        edge = self._edge
-        pixels = np.frombuffer(body, dtype=np.uint8, count=edge * edge * 3)
+        pixels = self._buffers.take()
+        if length < pixels.nbytes:
+            raise FrameError("there are too few pixels")
+        read_into(self._output, pixels)
         if "size" in header:
             size, mtime_ns = int(header["size"]), int(header["mtime_ns"])
             file = FileStat.of(file.root_id, file.path, size, mtime_ns)
@@ -218,19 +263,22 @@ class DecodeProcess:
             file=file,
             content_hash=bytes.fromhex(header["hash"]),
             facts=PictureFacts.from_json(header["facts"]),
-            pixels=pixels.reshape(edge, edge, 3),
-            thumbnail=body[pixels.nbytes :],
+            pixels=pixels,
+            thumbnail=read_body(self._output, length - pixels.nbytes),
         )
 
     def _send(self, header: dict[str, Any], body: bytes = b"") -> None:
-        assert self._process.stdin is not None
-        write_frame(self._process.stdin, header, body)  # type: ignore[arg-type]
+        """Send a message. If the process is gone, that shows when its answer is awaited."""
+        # A path fits into the pipe, even if nobody reads it.
+        limit = self._watchdog.set(self._timeout, self._process.kill) if body else None
+        try:
+            with contextlib.suppress(OSError):
+                write_frame(self._input, header, body)
+        finally:
+            if limit is not None:
+                self._timed_out |= self._watchdog.lift(limit)
 
-    def _receive(self) -> tuple[dict[str, Any], bytes]:
-        assert self._process.stdout is not None
-        return read_frame(self._process.stdout)  # type: ignore[arg-type]
-
-    def _bury(self, timed_out: bool) -> str:
+    def _bury(self) -> str:
         """End the process for good and return what to say of the file that it died of."""
         self.dead = True
         # If it is dying by itself, its own exit code tells more than that of being killed.
@@ -238,7 +286,7 @@ class DecodeProcess:
             self._process.wait(_LAST_WORDS_SECONDS)
         self._process.kill()
         self._process.communicate()
-        if timed_out:
+        if self._timed_out:
             return f"decoding took longer than {self._timeout:g} seconds"
         code = self._process.returncode
         try:
@@ -246,3 +294,12 @@ class DecodeProcess:
         except ValueError:
             cause = f"exit code {code}"
         return f"its decoder crashed ({cause})"
+
+
+def _enlarge(pipe: io.BufferedReader) -> None:
+    """Make a pipe larger, where the system can and its allowance for this user is not used up."""
+    if sys.platform == "linux":
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

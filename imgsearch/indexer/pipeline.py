@@ -1,18 +1,20 @@
 """Decode, embed and store, overlapping: what makes an index out of a list of files.
 
-Decoding runs in other processes, the encoder in a background thread (its computation releases the
-interpreter), storing in the caller's thread. The queue between them is bounded, so memory stays
-flat however large the library is.
+Decoding runs in other processes, the encoder and storing in background threads (computation and
+SQLite release the interpreter); the caller's thread hands the work from one to the next. What may
+wait between them is bounded, so memory stays flat however large the library is.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -25,6 +27,7 @@ from imgsearch.data.thumbnail_store import ThumbnailStore
 from imgsearch.encoders import Encoder
 from imgsearch.encoders.indexing import at_work, pace_of
 from imgsearch.errors import ModelInvalid
+from imgsearch.indexer.buffers import Buffers
 from imgsearch.indexer.content import hash_file, sniff
 from imgsearch.indexer.decode_pool import DecodePool
 from imgsearch.indexer.decode_process import Decoded, Request
@@ -37,6 +40,12 @@ _RECOGNISE_PAGE = 32
 _BATCH_AGE_SECONDS = 1.0
 _FIRST_BATCH = 4
 _PROGRESS_SECONDS = 0.1
+
+# Batches that are being stored or wait for it; one that waits keeps the disk busy.
+_STORING_DEPTH = 2
+# Failures are written down so many together, or when the oldest is this old.
+_FAILURE_PAGE = 100
+_FAILURE_AGE_SECONDS = 1.0
 
 _Key = tuple[int, str]
 
@@ -67,7 +76,8 @@ class Pipeline:
         self._store = store
         self._thumbnails = thumbnails
         self._encoder = encoder
-        self._root_paths = root_paths
+        # With the separator at the end: a path is then put together without `os.path.join`.
+        self._root_paths = {root: os.path.join(path, "") for root, path in root_paths.items()}
         self._lost = lost
         self._report = report
         self._settings = settings
@@ -77,6 +87,14 @@ class Pipeline:
         self._batch_size = min(_FIRST_BATCH, self._largest_batch())
         # The batches that are being embedded, oldest first.
         self._embedding: deque[Future[_Embedded]] = deque()
+        # What is being stored, oldest first. The threads that use it are those of `run`.
+        self._storing: deque[Future[Sequence[Decoded]]] = deque()
+        self._store_broken = threading.Event()
+        self._failures: list[FileFailure] = []
+        self._oldest_failure = 0.0
+        size = encoder.description.preprocessing.size
+        self._pixels = Buffers(size, size, 3)
+        self._batches = Buffers(self._largest_batch(), size, size, 3)
         self._warm: Future[None] | None = None
         self._done = 0
 
@@ -93,10 +111,13 @@ class Pipeline:
         started, shown = time.monotonic(), 0.0
         with (
             at_work(self._encoder, total),
+            ThreadPoolExecutor(1, thread_name_prefix="imgsearch-store") as writer,
             ThreadPoolExecutor(
                 pace_of(self._encoder).calls, thread_name_prefix="imgsearch-embed"
             ) as background,
-            DecodePool(preprocessing, settings.limits, settings.worker_count()) as pool,
+            DecodePool(
+                preprocessing, settings.limits, settings.worker_count(), self._pixels
+            ) as pool,
         ):
             # Loading the image tower takes as long as the decoding processes take to start.
             self._warm = background.submit(self._warm_up)
@@ -110,7 +131,7 @@ class Pipeline:
                 elif outcome is not None:
                     self._under_way.pop(_key(outcome.file))
                     self._done += 1
-                self._advance(background)
+                self._advance(background, writer)
                 now = time.monotonic()
                 if now - shown >= _PROGRESS_SECONDS:
                     shown = now
@@ -120,7 +141,10 @@ class Pipeline:
                     break
             self._embed(background)
             while self._embedding:
-                self._finish_embedding()
+                self._finish_embedding(writer)
+            self._write_failures(writer)
+            while self._storing:
+                self._finish_storing()
         progress(Progress(self._done, total, self._report.failed, time.monotonic() - started))
 
     def _requests(
@@ -149,7 +173,7 @@ class Pipeline:
         except OSError:
             return False  # The decoding process will say why it cannot be read.
         reason = "not an image in a supported format"
-        self._store.record_failures([FileFailure(file, reason, FailureKind.NO_IMAGE)])
+        self._remember(FileFailure(file, reason, FailureKind.NO_IMAGE))
         self._done += 1
         return True
 
@@ -176,24 +200,43 @@ class Pipeline:
         return rest
 
     def _full_path(self, file: FileStat) -> str:
-        return os.path.join(self._root_paths[file.root_id], file.path)
+        return self._root_paths[file.root_id] + file.path
 
     def _fail(self, outcome: FileFailure) -> None:
         self._under_way.pop(_key(outcome.file))
-        self._store.record_failures([outcome])
+        self._remember(outcome)
         self._report.failed += 1
         path = self._full_path(outcome.file)
         self._report.failures.append(FailedFile(path, outcome.reason))
         self._done += 1
 
-    def _advance(self, background: ThreadPoolExecutor) -> None:
-        """Store what is embedded, and hand the next batch over when it is full or old enough."""
+    def _remember(self, failure: FileFailure) -> None:
+        self._oldest_failure = self._oldest_failure if self._failures else time.monotonic()
+        self._failures.append(failure)
+
+    def _write_failures(self, writer: ThreadPoolExecutor) -> None:
+        failures, self._failures = self._failures, []
+        if failures:
+            self._hand_over(writer, partial(self._store_failures, failures))
+
+    def _advance(self, background: ThreadPoolExecutor, writer: ThreadPoolExecutor) -> None:
+        """Hand what is embedded over to the store, and to the encoder the next batch.
+
+        That is when it is full or old enough.
+        """
+        while self._storing and self._storing[0].done():
+            self._finish_storing()
         while self._embedding and self._embedding[0].done():
-            self._finish_embedding()
+            self._finish_embedding(writer)
+        if self._failures and (
+            len(self._failures) >= _FAILURE_PAGE
+            or time.monotonic() - self._oldest_failure > _FAILURE_AGE_SECONDS
+        ):
+            self._write_failures(writer)
         full = len(self._decoded) >= self._batch_size
         old = bool(self._decoded) and time.monotonic() - self._oldest > _BATCH_AGE_SECONDS
         if full and len(self._embedding) >= pace_of(self._encoder).calls:
-            self._finish_embedding()
+            self._finish_embedding(writer)
         if full or (old and not self._embedding):
             self._embed(background)
 
@@ -221,7 +264,15 @@ class Pipeline:
             self._warm.result()
         started = time.monotonic()
         unique = {photo.content_hash: photo.pixels for photo in batch}
-        rows = self._encoder.encode_images(np.stack(list(unique.values())))
+        buffer = self._batches.take()
+        if len(buffer) < len(unique):
+            # An encoder may find out that it wants more at once.
+            buffer = np.empty((len(unique), *buffer.shape[1:]), dtype=np.uint8)
+        pixels = np.stack(list(unique.values()), out=buffer[: len(unique)])
+        for photo in batch:
+            self._pixels.give_back(photo.pixels)
+        rows = self._encoder.encode_images(pixels)
+        self._batches.give_back(buffer)
         if not np.isfinite(rows).all():
             name = self._encoder.description.name
             raise ModelInvalid(f"The model {name!r} gives vectors that are not numbers.")
@@ -229,11 +280,34 @@ class Pipeline:
         vectors = rows[[position[photo.content_hash] for photo in batch]]
         return _Embedded(batch, vectors, time.monotonic() - started)
 
-    def _finish_embedding(self) -> None:
-        """Wait for the oldest batch that is being embedded, and store it."""
+    def _finish_embedding(self, writer: ThreadPoolExecutor) -> None:
+        """Wait for the oldest batch that is being embedded, and have it stored."""
         embedded = self._embedding.popleft().result()
-        batch = embedded.batch
         self._adapt_batch_size(embedded.seconds)
+        self._hand_over(writer, partial(self._store_batch, embedded))
+
+    def _hand_over(self, writer: ThreadPoolExecutor, work: Callable[[], Sequence[Decoded]]) -> None:
+        if len(self._storing) == _STORING_DEPTH:
+            self._finish_storing()
+        self._storing.append(writer.submit(self._unless_broken, work))
+
+    def _unless_broken(self, work: Callable[[], Sequence[Decoded]]) -> Sequence[Decoded]:
+        """Do what stores something, unless that went wrong before: then the run is at its end."""
+        if self._store_broken.is_set():
+            raise CancelledError
+        try:
+            return work()
+        except BaseException:
+            self._store_broken.set()
+            raise
+
+    def _store_failures(self, failures: list[FileFailure]) -> Sequence[Decoded]:
+        self._store.record_failures(failures)
+        return ()
+
+    def _store_batch(self, embedded: _Embedded) -> Sequence[Decoded]:
+        """Commit a batch; return its photos."""
+        batch = embedded.batch
         stored = embedded.vectors.astype("<f2")
         photos = [
             NewPhoto(photo.file, photo.content_hash, photo.facts, row.tobytes())
@@ -241,6 +315,11 @@ class Pipeline:
         ]
         self._store.store(photos)
         self._thumbnails.add({photo.content_hash: photo.thumbnail for photo in batch})
+        return batch
+
+    def _finish_storing(self) -> None:
+        """Wait for what has been with the store for longest, and count it. Raises what it met."""
+        batch = self._storing.popleft().result()
         self._report.embedded += len({photo.content_hash for photo in batch})
         for photo in batch:
             item = self._under_way.pop(_key(photo.file))

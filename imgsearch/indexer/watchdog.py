@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +27,8 @@ class Watchdog:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._limits: set[TimeLimit] = set()
+        # When the thread will look again by itself.
+        self._wakes = math.inf
         self._closed = False
         self._thread = threading.Thread(target=self._watch, name="imgsearch-watchdog", daemon=True)
         self._thread.start()
@@ -34,9 +37,9 @@ class Watchdog:
         """Start a limit: unless it is lifted in time, `act` is called, once, in another thread."""
         limit = TimeLimit(time.monotonic() + seconds, act)
         with self._changed:
-            first = not self._limits
             self._limits.add(limit)
-            if first:
+            # Seldom so: limits are equally long and mostly lifted, and it sleeps until the oldest.
+            if limit.deadline < self._wakes:
                 self._changed.notify()
         return limit
 
@@ -61,5 +64,5 @@ class Watchdog:
                     self._limits.discard(limit)
                     limit.expired = True
                     limit.act()
-                earliest = min((one.deadline for one in self._limits), default=None)
-                self._changed.wait(None if earliest is None else max(0.0, earliest - now))
+                self._wakes = min((one.deadline for one in self._limits), default=math.inf)
+                self._changed.wait(None if self._wakes == math.inf else max(0.0, self._wakes - now))

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from imgsearch.encoders.base import Preprocessing, Resize
@@ -45,7 +47,7 @@ def main() -> None:
         while True:
             request, content = read_frame(source)
             header, body = _answer(request, content, preprocessing, limits)
-            write_frame(sink, header, body)
+            write_frame(sink, header, *body)
     except (FrameError, BrokenPipeError):
         return  # The indexer has finished or died.
 
@@ -62,12 +64,15 @@ def _limit_memory(limit: int) -> None:
 
 def _answer(
     request: dict[str, Any], content: bytes, preprocessing: Preprocessing, limits: DecodeLimits
-) -> tuple[dict[str, Any], bytes]:
-    """Return the header and body for one request: a file, or the `content` that came with it."""
+) -> tuple[dict[str, Any], Sequence[bytes | memoryview]]:
+    """Return the header and the parts of the body for one request.
+
+    It is for a file, or for the `content` that came with it.
+    """
     header: dict[str, Any] = {"kind": "photo"}
     try:
         if "details_of" in request:
-            return {"kind": "details", "facts": _details(request)}, b""
+            return {"kind": "details", "facts": _details(request)}, ()
         if "path" in request:
             content, facts = read_stable(request["path"], limits)
             header |= {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns}
@@ -75,23 +80,23 @@ def _answer(
             edge = int(request["preview"])
             photo = decode(content, limits, reduce_for=Preprocessing(size=edge))
             digest = hashlib.sha256(content).hexdigest()
-            return {"kind": "preview", "hash": digest}, make_preview(photo, edge)
+            return {"kind": "preview", "hash": digest}, (make_preview(photo, edge),)
         photo = decode(content, limits, reduce_for=preprocessing)
         prepared = prepare(photo.rgb, preprocessing)
         thumbnail = make_thumbnail(photo, prepared.scaled)
     except (FileNotFoundError, NotADirectoryError):
-        return {"kind": "gone"}, b""
+        return {"kind": "gone"}, ()
     except OSError as error:
-        return {"kind": "unreadable", "reason": f"cannot be read: {error.strerror or error}"}, b""
+        return {"kind": "unreadable", "reason": f"cannot be read: {error.strerror or error}"}, ()
     except ImageUnreadable as error:
-        return {"kind": "damaged", "reason": str(error)}, b""
+        return {"kind": "damaged", "reason": str(error)}, ()
     except MemoryError:
-        return {"kind": "damaged", "reason": "decoding needs more memory than is allowed"}, b""
+        return {"kind": "damaged", "reason": "decoding needs more memory than is allowed"}, ()
     header |= {
         "hash": hashlib.sha256(content).hexdigest(),
         "facts": asdict(read_facts(photo)),
     }
-    return header, prepared.pixels.tobytes() + thumbnail
+    return header, (np.ascontiguousarray(prepared.pixels).reshape(-1).data, thumbnail)
 
 
 def _details(request: dict[str, Any]) -> dict[str, Any]:
