@@ -17,6 +17,9 @@ from imgsearch.settings import LIBRARY_VARIABLE, MODEL_VARIABLE
 NOBODY = 65534
 EXAMPLES = Path(__file__).parent.parent / "examples" / "photos"
 
+# Photos of one colour are one moment, and other colours no good match: for tests of something else.
+WHOLE = {"cut_off": False, "group": False}
+
 MakePhoto = Callable[..., Path]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MakePhoto
+from conftest import WHOLE, MakePhoto
 from PIL import Image
 
 from imgsearch import IndexSettings, Library
@@ -169,7 +169,7 @@ def old_library(
 
 
 def keywords_of(library: Library) -> set[str]:
-    return {word for hit in library.search("red") for word in hit.facts.keywords}
+    return {word for hit in library.search("red", **WHOLE) for word in hit.facts.keywords}
 
 
 def versions(library: Library) -> list[int]:
@@ -196,7 +196,7 @@ def shape(database: sqlite3.Connection) -> dict[str, list[object]]:
 def test_a_library_of_the_first_schema_is_brought_to_the_present_one(
     old_library: Library, tmp_path: Path
 ) -> None:
-    found = old_library.search("red")
+    found = old_library.search("red", **WHOLE)
     Catalog(tmp_path / "fresh").close()
 
     assert len(found) == 4
@@ -250,7 +250,7 @@ def test_what_cannot_be_read_again_keeps_its_facts(
 
     assert (report.unchanged, report.failed) == (4, 1)
     assert keywords_of(old_library) == {"alpha"}
-    [hit] = [hit for hit in old_library.search("red") if hit.name == "b.jpg"]
+    [hit] = [hit for hit in old_library.search("red", **WHOLE) if hit.name == "b.jpg"]
     assert (hit.facts.format, hit.facts.width) == ("JPEG", 40)
     again = old_library.index(folder, settings=settings)
     assert (again.unchanged, again.failed) == (4, 1)
@@ -298,7 +298,7 @@ def test_a_failing_migration_leaves_the_old_schema_whole(indexed: Library) -> No
         assert schema_version(database) == SCHEMA_VERSION
 
     assert indexed.failures() == []
-    assert len(indexed.search("red")) == 1
+    assert len(indexed.search("red", **WHOLE)) == 1
 
 
 def test_a_newer_library_is_refused_and_left_alone(
@@ -310,7 +310,7 @@ def test_a_newer_library_is_refused_and_left_alone(
     before = catalog_file(indexed).read_bytes()
 
     for action in (
-        lambda: indexed.search("red"),
+        lambda: indexed.search("red", **WHOLE),
         indexed.status,
         lambda: indexed.index(folder, settings=settings),
     ):
@@ -327,7 +327,7 @@ def test_a_catalog_that_is_no_database_is_refused_and_left_alone(
     catalog_file(library).write_bytes(content)
 
     for action in (
-        lambda: library.search("red"),
+        lambda: library.search("red", **WHOLE),
         library.status,
         lambda: library.index(folder, settings=settings),
     ):
@@ -359,7 +359,11 @@ def test_an_empty_catalog_file_becomes_a_library(
 
 
 def test_a_missing_library_says_what_to_do_and_creates_nothing(library: Library) -> None:
-    for action in (lambda: library.search("red"), library.status, lambda: library.remove("x")):
+    for action in (
+        lambda: library.search("red", **WHOLE),
+        library.status,
+        lambda: library.remove("x"),
+    ):
         with pytest.raises(LibraryNotFound, match="imgsearch index FOLDER"):
             action()
     assert not library.path.exists()
@@ -389,10 +393,12 @@ def test_a_read_only_library_can_be_searched_but_not_indexed(
         path.chmod(0o555)
 
     with without_privileges():
-        assert len(indexed.search("red")) == 1
+        assert len(indexed.search("red", **WHOLE)) == 1
         assert indexed.status().pictures == 1
         with pytest.raises(LibraryReadOnly, match="--library"):
             indexed.index(folder, settings=settings)
+    # SQLite shares what it opened for reading only with every connection of a process.
+    indexed.close()
     for path in (indexed.path, *indexed.path.rglob("*")):
         path.chmod(0o755)
 
@@ -447,7 +453,7 @@ def test_a_query_reads_while_another_process_writes(indexed: Library) -> None:
         other.execute("BEGIN IMMEDIATE")
         other.execute("UPDATE meta SET value = '99' WHERE key = 'generation'")
 
-        assert len(indexed.search("red")) == 1
+        assert len(indexed.search("red", **WHOLE)) == 1
 
 
 def test_a_path_that_leads_out_of_its_root_is_not_shown(indexed: Library) -> None:
@@ -459,7 +465,7 @@ def test_a_path_that_leads_out_of_its_root_is_not_shown(indexed: Library) -> Non
                 f"INSERT INTO file (root_id, path, size, mtime_ns, picture_id) {row}", (path,)
             )
 
-    [hit] = indexed.search("red")
+    [hit] = indexed.search("red", **WHOLE)
 
     assert (Path(hit.path).name, hit.duplicates) == ("a.jpg", ())
 

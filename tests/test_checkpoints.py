@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import EXAMPLES
+from conftest import EXAMPLES, WHOLE
 from PIL import Image
 
 from imgsearch import Encoder, Library, UsageError, load_encoder
@@ -207,7 +207,7 @@ def test_embeddings_equal_the_reference(checkpoint: Path) -> None:
 def test_a_library_can_be_made_and_asked(checkpoint: Path, tmp_path: Path) -> None:
     with Library.open(tmp_path / "library", model=str(checkpoint)) as library:
         report = library.index(EXAMPLES)
-        by_picture = library.search(like=PHOTOS[0], limit=3)
+        by_picture = library.search(like=PHOTOS[0], limit=3, **WHOLE)
 
     assert report.embedded == 12
     assert Path(by_picture[0].path).name == PHOTOS[0].name

@@ -15,7 +15,7 @@ from typing import Any
 import hub
 import numpy as np
 import pytest
-from conftest import EXAMPLES
+from conftest import EXAMPLES, WHOLE
 from PIL import Image
 
 import imgsearch
@@ -264,7 +264,7 @@ def test_a_library_can_be_made_with_a_checkpoint(checkpoint: Path, tmp_path: Pat
     with imgsearch.Library.open(tmp_path / "library", model=str(checkpoint)) as library:
         assert library.index(EXAMPLES).added == len(PHOTOS)
     with imgsearch.Library.open(tmp_path / "library") as reopened:
-        assert len(reopened.search("a cat", limit=100)) == len(PHOTOS)
+        assert len(reopened.search("a cat", limit=100, **WHOLE)) == len(PHOTOS)
 
 
 def test_the_revision_of_a_checkpoint_is_its_content(checkpoint: Path, tmp_path: Path) -> None:

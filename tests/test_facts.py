@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import pytest
+from conftest import WHOLE
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
@@ -60,7 +61,7 @@ def test_facts_reach_the_search_result(
     Image.new("RGB", (20, 10), "red").save(folder / "a.jpg", exif=camera_exif())
     library.index(folder, settings=settings)
 
-    [hit] = library.search("red")
+    [hit] = library.search("red", **WHOLE)
 
     assert hit.facts == facts_of(camera_exif())
     assert hit.byte_size == (folder / "a.jpg").stat().st_size

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import MakePhoto
+from conftest import WHOLE, MakePhoto
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
@@ -79,7 +79,7 @@ class Album:
 
     def names(self, filters: Filters) -> set[str]:
         """Return the stems of what passes, asked for in two ways that must agree."""
-        found = self.library.search("red", filters=filters, limit=EVERYTHING)
+        found = self.library.search("red", filters=filters, limit=EVERYTHING, **WHOLE)
         listed = self.library.search(filters=filters, sort="date", limit=EVERYTHING)
         assert {hit.picture_id for hit in found} == {hit.picture_id for hit in listed}
         assert found.total == listed.total == len(found)
@@ -311,7 +311,7 @@ def test_without_a_query_the_newest_come_first(album: Album) -> None:
 
 
 def test_the_matches_of_a_query_by_date(album: Album) -> None:
-    results = album.library.search("red", sort="date", limit=2, offset=1)
+    results = album.library.search("red", sort="date", limit=2, offset=1, **WHOLE)
 
     assert [Path(hit.path).stem for hit in results] == ["wide", "top"]
     assert all(hit.score is not None and hit.score > 0.9 for hit in results)
@@ -350,11 +350,11 @@ def test_the_facets_are_what_can_be_filtered_by(album: Album) -> None:
 )
 def test_what_cannot_be_asked(album: Album, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(QueryInvalid, match=message):
-        album.library.search(**arguments)  # type: ignore[arg-type]
+        album.library.search(**arguments, **WHOLE)  # type: ignore[arg-type]
 
 
 def test_pictures_come_in_the_order_asked_for_without_the_unknown(album: Album) -> None:
-    known = [hit.picture_id for hit in album.library.search("red")]
+    known = [hit.picture_id for hit in album.library.search("red", **WHOLE)]
 
     got = album.library.pictures([known[3], 999, known[0], -1, 2**70])
 
@@ -376,7 +376,7 @@ def test_a_picture_of_the_library_finds_itself(album: Album) -> None:
 @pytest.mark.parametrize("unknown", [999, 0, -1, 2**53])
 def test_a_picture_that_is_not_in_the_library(album: Album, unknown: int) -> None:
     with pytest.raises(PhotoNotFound):
-        album.library.search(like=unknown)
+        album.library.search(like=unknown, **WHOLE)
 
 
 def test_facets_follow_a_root_that_became_part_of_another(
@@ -481,7 +481,9 @@ def pages(library: Library, size: int, total: int, filters: Filters, sort: str) 
     like = QUERY if sort == "match" else None
     found: list[int] = []
     for offset in range(0, total + size, size):
-        page = library.search(like=like, filters=filters, sort=sort, limit=size, offset=offset)
+        page = library.search(
+            like=like, filters=filters, sort=sort, limit=size, offset=offset, **WHOLE
+        )
         assert page.total == total
         assert len(page) == min(size, max(0, total - offset))
         found += ids_of(page)
@@ -671,8 +673,8 @@ def test_ranking_and_paging_equal_brute_force(rows: list[Row], filters: Filters,
 def test_ties_at_the_end_of_a_page_go_to_the_lower_id(tmp_path: Path) -> None:
     write_rows(tmp_path, [Row(level=1), Row(level=1), Row(level=1), Row(level=0)])
     with Library.open(tmp_path, model=FakeEncoder()) as library:
-        first = library.search(like=QUERY, limit=2)
-        second = library.search(like=QUERY, limit=2, offset=2)
+        first = library.search(like=QUERY, limit=2, **WHOLE)
+        second = library.search(like=QUERY, limit=2, offset=2, **WHOLE)
 
     assert ids_of(first) + ids_of(second) == [4, 1, 2, 3]
 
@@ -691,7 +693,7 @@ def test_the_order_by_date_is_that_of_the_dates_shown(tmp_path: Path) -> None:
 def test_a_page_behind_the_last_is_empty(tmp_path: Path) -> None:
     write_rows(tmp_path, [Row(), Row()])
     with Library.open(tmp_path, model=FakeEncoder()) as library:
-        results = library.search(like=QUERY, offset=5)
+        results = library.search(like=QUERY, offset=5, **WHOLE)
 
     assert (len(results), results.total) == (0, 2)
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import EXAMPLES
+from conftest import EXAMPLES, WHOLE
 from test_checkpoints import make_clip
 
 from imgsearch import Library, UsageError, load_encoder
@@ -238,12 +238,12 @@ def test_a_checkpoint_on_two_devices_indexes_like_on_one(
     monkeypatch.setattr("imgsearch.encoders.indexing.MANY_PICTURES", 2)
     with Library.open(tmp_path / "one", model=model, device="cpu") as library:
         library.index(EXAMPLES)
-        expected = library.search("a cat", limit=12)
+        expected = library.search("a cat", limit=12, **WHOLE)
     assert numbers(place, "started") == set()
 
     with Library.open(tmp_path / "two", model=model, device="cpu,cpu") as library:
         report = library.index(EXAMPLES)
-        found = library.search("a cat", limit=12)
+        found = library.search("a cat", limit=12, **WHOLE)
         again = library.index(EXAMPLES)
 
     assert report.embedded == 12

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import EXAMPLES
+from conftest import EXAMPLES, WHOLE
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -54,7 +54,7 @@ def filled(library: Library, folder: Path, settings: IndexSettings) -> Library:
 
 
 def only_hash(library: Library) -> str:
-    return library.search("red")[0].content_hash
+    return library.search("red", **WHOLE)[0].content_hash
 
 
 @given(seed=st.integers(0, 1_000), side=st.integers(1, 6), count=st.integers(1, 5))
@@ -241,7 +241,7 @@ def test_an_encoder_that_cannot_is_told_apart(filled: Library) -> None:
 
     with Library.open(filled.path, model=WithoutPatches()) as old:
         assert not old.has_heat_maps()
-        assert old.search("red")[0].content_hash == known
+        assert old.search("red", **WHOLE)[0].content_hash == known
         with pytest.raises(HeatMapUnavailable, match="cannot show where"):
             old.heat_map(known, "red")
     assert filled.has_heat_maps()
@@ -259,7 +259,7 @@ def colours_of(path: Path) -> npt.NDArray[np.int64]:
 def test_results_are_written_as_pictures(filled: Library, folder: Path, out: Path) -> None:
     original = (folder / "both.jpg").read_bytes()
 
-    written = write_explanations(filled, filled.search("red"), "red", out)
+    written = write_explanations(filled, filled.search("red", **WHOLE), "red", out)
 
     assert written == [out / "001-both.jpg"]
     assert os.listdir(out) == ["001-both.jpg"]
@@ -281,7 +281,7 @@ def test_names_are_safe(
     (folder / name).write_bytes(jpeg(two_colours("red", "blue")))
     library.index(folder, settings=settings)
 
-    [path] = write_explanations(library, library.search("red"), "red", out)
+    [path] = write_explanations(library, library.search("red", **WHOLE), "red", out)
 
     assert path.parent == out
     assert path.name.startswith("001-")
@@ -293,7 +293,7 @@ def test_names_are_safe(
 def test_a_second_run_replaces_its_own_pictures_only(
     filled: Library, folder: Path, out: Path, tmp_path: Path
 ) -> None:
-    results = filled.search("red")
+    results = filled.search("red", **WHOLE)
     write_explanations(filled, results, "red", out)
     first = (out / "001-both.jpg").read_bytes()
 
@@ -317,7 +317,7 @@ def test_photos_that_are_gone_are_left_out(
 ) -> None:
     (folder / "red.jpg").write_bytes(jpeg(two_colours("red", "red")))
     filled.index(folder, settings=settings)
-    results = filled.search("red")
+    results = filled.search("red", **WHOLE)
     (folder / "red.jpg").unlink()
 
     written = write_explanations(filled, results, "red", out)
@@ -328,7 +328,7 @@ def test_photos_that_are_gone_are_left_out(
 
 def test_a_folder_that_cannot_be_made_is_wrong_usage(filled: Library, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    results = filled.search("red")
+    results = filled.search("red", **WHOLE)
 
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(OutputInvalid, match="Name another folder"):
@@ -372,7 +372,7 @@ def test_the_command_line_writes_them_beside_its_answer(examples: Path, out: Pat
 
 def test_the_starter_finds_the_coffee_in_its_photo(examples: Path) -> None:
     with Library.open(examples) as library:
-        hit = library.search("a cup of coffee")[0]
+        hit = library.search("a cup of coffee", **WHOLE)[0]
         heat = library.heat_map(hit.content_hash, "a cup of coffee")
         nothing = library.heat_map(hit.content_hash, "a fire engine")
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from conftest import NOBODY, MakePhoto
+from conftest import NOBODY, WHOLE, MakePhoto
 from PIL import Image
 
 from imgsearch import (
@@ -33,7 +33,7 @@ def counts(report: IndexReport) -> dict[str, int]:
 
 def found(library: Library, text: str = "red") -> set[str]:
     """Return the names of all files that a search can show."""
-    hits = library.search(text, limit=1000)
+    hits = library.search(text, limit=1000, **WHOLE)
     return {Path(path).name for hit in hits for path in (hit.path, *hit.duplicates)}
 
 
@@ -57,7 +57,7 @@ def test_new_photos_are_added_and_found(
 
     assert counts(report) == {"added": 2}
     assert report.embedded == 2
-    assert library.search("blue")[0].path == str(folder / "deep" / "er" / "b.png")
+    assert library.search("blue", **WHOLE)[0].path == str(folder / "deep" / "er" / "b.png")
 
 
 def test_a_second_run_reads_no_file(
@@ -86,9 +86,9 @@ def test_a_changed_photo_is_embedded_again(
     report = library.index(folder, settings=settings)
 
     assert counts(report) == {"changed": 1, "unchanged": 1}
-    best = library.search("blue")[0]
+    best = library.search("blue", **WHOLE)[0]
     assert (Path(best.path).name, best.score > 0.99) == ("a.jpg", True)
-    assert len(library.search("red")) == 2
+    assert len(library.search("red", **WHOLE)) == 2
 
 
 def test_a_touched_photo_is_not_embedded_again(
@@ -130,7 +130,7 @@ def test_a_copy_is_a_duplicate_of_one_picture(
 
     assert (first.added, first.embedded) == (2, 1)
     assert (counts(second), second.embedded) == ({"added": 1, "unchanged": 2}, 0)
-    [hit] = library.search("red")
+    [hit] = library.search("red", **WHOLE)
     assert len(hit.duplicates) == 2
 
 
@@ -629,7 +629,7 @@ def test_files_that_change_between_scan_and_reading(
 
     assert report.added == 2
     assert {Path(one.path).stem for one in report.failures} == {"linked", "pipe", "folder"}
-    assert library.search("blue")[0].path == str(folder / "changed.png")
+    assert library.search("blue", **WHOLE)[0].path == str(folder / "changed.png")
     assert (counts(again), library.failures()) == ({"unchanged": 2}, [])
 
 
@@ -683,6 +683,6 @@ def test_any_file_name_goes_in_and_comes_out(
 
     library.index(folder, settings=settings)
 
-    [hit] = library.search("red")
+    [hit] = library.search("red", **WHOLE)
     assert hit.path == os.path.join(folder, name)
     assert library.index(folder, settings=settings).unchanged == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import MakePhoto
+from conftest import WHOLE, MakePhoto
 
 from imgsearch import IndexSettings, Library
 from imgsearch.encoders.fake import FakeEncoder
@@ -57,9 +57,9 @@ def test_switching_back_and_forth_loses_nothing(
     assert counts == {"fake": 6, "other": 3}
 
     with Library.open(both, model=OLD) as library:
-        assert len(library.search("red")) == 6
+        assert len(library.search("red", **WHOLE)) == 6
     with Library.open(both, model=NEW) as library:
-        assert len(library.search("red")) == 3
+        assert len(library.search("red", **WHOLE)) == 3
 
 
 def test_pruning_keeps_the_active_model_and_every_file(
@@ -67,14 +67,14 @@ def test_pruning_keeps_the_active_model_and_every_file(
 ) -> None:
     with Library.open(both, model=NEW) as library:
         library.index([folder / "a", folder / "b"], settings=settings)
-        library.search("red")
+        library.search("red", **WHOLE)
 
         removed = library.prune_models()
 
         assert removed == {"fake": 6}
         assert [model.name for model in library.status().models] == ["other"]
         assert library.status().files == 6
-        assert len(library.search("red")) == 6
+        assert len(library.search("red", **WHOLE)) == 6
         assert library.prune_models() == {}
     assert {path.name.split(".")[0][:7] for path in (both / "faiss").iterdir()} == {"model-2"}
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pillow_heif
 import pytest
-from conftest import MakePhoto
+from conftest import WHOLE, MakePhoto
 from PIL import ExifTags, Image
 from test_isolation import SABOTAGE
 
@@ -133,7 +133,7 @@ def test_the_hash_of_another_library_opens_nothing(
     foreign = make_photo("../other/b.png", "blue")
     with Library.open(tmp_path / "second", model=FakeEncoder()) as second:
         second.index(tmp_path / "other", settings=settings)
-        asked = second.search("blue")[0].content_hash
+        asked = second.search("blue", **WHOLE)[0].content_hash
 
     assert asked == hashlib.sha256(foreign.read_bytes()).hexdigest()
     with pytest.raises(PhotoNotFound):
@@ -360,7 +360,7 @@ def test_looking_at_a_photo_finds_it_first(
     one.library.index(one.root, settings=settings)
 
     reference = one.library.look_at(one.content)
-    results = one.library.search(like=reference)
+    results = one.library.search(like=reference, **WHOLE)
 
     assert (results[0].content_hash, results.total) == (one.content_hash, 4)
     assert results[0].score == pytest.approx(1.0, abs=1e-3)
@@ -373,7 +373,7 @@ def test_words_and_a_picture_from_outside_together(
     make_photo("yellow.png", "yellow")
     one.library.index(one.root, settings=settings)
 
-    results = one.library.search("green", like=one.library.look_at(one.content))
+    results = one.library.search("green", like=one.library.look_at(one.content), **WHOLE)
 
     assert results[0].name == "yellow.png"
 
@@ -382,7 +382,7 @@ def test_a_picture_seen_by_another_model_is_refused(unchanged: One) -> None:
     reference: PictureReference = unchanged.library.look_at(unchanged.content)
 
     with pytest.raises(ModelNotFound, match="again"):
-        unchanged.library.search(like=replace(reference, revision="2"))
+        unchanged.library.search(like=replace(reference, revision="2"), **WHOLE)
 
 
 @pytest.fixture
@@ -412,14 +412,14 @@ def test_an_attack_costs_its_own_call_only(sabotaged: One, attack: bytes, reason
 
 def test_a_hanging_decoder_holds_up_no_search(sabotaged: One) -> None:
     library = sabotaged.library
-    library.search("red")
+    library.search("red", **WHOLE)
     library.look_at(sabotaged.content)
     with ThreadPoolExecutor(1) as beside:
         looking = beside.submit(library.look_at, b"SLEEP")
         # Long enough to be at it, short enough for it to go on.
         threading.Event().wait(0.2)
 
-        found = library.search("red")
+        found = library.search("red", **WHOLE)
 
         assert not looking.done()
         assert len(found) == 1
@@ -467,7 +467,7 @@ def test_eight_readers_while_another_library_indexes(
         rounds = 0
         started.wait()
         while not done.is_set() or not rounds:
-            [hit] = library.search("red", limit=1, offset=number % 5)
+            [hit] = library.search("red", limit=1, offset=number % 5, **WHOLE)
             jpeg = library.thumbnail(hit.content_hash)
             assert Image.open(io.BytesIO(jpeg)).size == (40, 30)
             with library.open_photo(hit.content_hash).stream as stream:
@@ -491,7 +491,7 @@ def test_eight_readers_while_another_library_indexes(
         rounds = [one.result() for one in reading]
 
     assert min(rounds) >= 1
-    assert library.search("blue", limit=100).total == 34
+    assert library.search("blue", limit=100, **WHOLE).total == 34
     library.close()
 
 
@@ -501,7 +501,7 @@ def test_thumbnails_are_made_by_eight_threads_at_once(
     for number in range(8):
         make_photo(f"{number}.png", "red", mark=number)
     library.index(folder, settings=settings)
-    hashes = [hit.content_hash for hit in library.search("red")]
+    hashes = [hit.content_hash for hit in library.search("red", **WHOLE)]
     library.close()
     for path in library.path.glob("thumbnails.sqlite*"):
         path.unlink()
