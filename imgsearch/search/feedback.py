@@ -33,4 +33,5 @@ def with_feedback(
         moved = moved + _GOOD * good.mean(axis=0)
     if len(bad):
         moved = moved - _BAD * bad.mean(axis=0)
-    return unit_rows(np.asarray(moved, dtype=np.float32)[None])[0]
+    unit: npt.NDArray[np.float32] = unit_rows(np.asarray(moved, dtype=np.float32)[None])[0]
+    return unit
