@@ -7,10 +7,11 @@ one photo beside the middle of another), all photos of B and those of everything
 photos of A are left out, so that plain "A" finds collages among its first ten. A collage shows A
 and shows B. "B's share" is the part of the first ten that shows B, with the query "A" and with
 "A, not B"; "A's precision" is the part that shows A, collages included, so that a collage that
-gives way to another thing than A counts as a loss. Pictures that show neither must not gain.
+gives way to another thing than A counts as a loss. Pairs for whose A the model finds fewer than six
+of ten are left out: there is nothing to keep.
 
-Half of the pairs were used to choose the constants of `imgsearch/search/combine.py`, the others
-are reported.
+The form of the cost was chosen on the half called "tuned on"; figures of the other half were seen
+when its constants were settled, so "held out" is a check and no proof.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ PLAIN = COLLAGES = 12
 SHOWN = 10
 POOL = 2_000
 _FEWEST_UNWANTED = 5
+_KNOWN = 0.6
 # Names of kinds that contain each other make no sense as "A, not B".
 _OVERLAPPING = (
     {"food", "fruit", "vegetable"},
@@ -70,7 +72,7 @@ def main() -> int:
         encoder = load_encoder(arguments.model)
         photos = collection(encoder, arguments.data, arguments.work)
         scenes = make_scenes(encoder, photos, arguments.work, arguments.seed)
-        results = measure(encoder, photos, scenes[1::2])
+        results = measure(encoder, photos, scenes)
         report("queries with unwanted parts", results, arguments.seed, as_json=arguments.json)
     return 0
 
@@ -173,25 +175,40 @@ def measure(encoder: Encoder, photos: Collection, scenes: list[Scene]) -> list[R
     scale = StrengthScale.measured(encoder.encode_texts(NULL_PROMPTS), photos.vectors)
     words = sorted({word for one in scenes for word in one.words})
     texts = dict(zip(words, embed_texts(encoder, words), strict=True))
-    shares, kept = [], []
-    for one in scenes:
-        parts = np.stack([texts[word] for word in one.words])
-        shares.append([firsts(one, parts, weight, scale) for weight in (0.0, -1.0)])
-        kept.append(undisturbed(one, parts, scale))
-    (b_before, a_before, none_before), (b_after, a_after, none_after) = np.mean(shares, axis=0)
+    results = []
+    for which, half in (("held out", scenes[1::2]), ("tuned on", scenes[::2])):
+        asked = [(one, np.stack([texts[word] for word in one.words])) for one in half]
+        known = [(o, p) for o, p in asked if firsts(o, p, 0, scale)[1] >= _KNOWN]
+        figures = [[firsts(o, p, weight, scale) for weight in (0.0, -1.0)] for o, p in known]
+        kept = [undisturbed(o, p, scale) for o, p in known]
+        results += told(which, np.mean(figures, axis=0), 100 * float(np.mean(kept)), len(known))
+    results.append(
+        Result("scoring 2,000 candidates by 3 parts", 1_000 * scoring_seconds(scale), "ms")
+    )
+    return results
+
+
+def told(which: str, figures: npt.NDArray[np.float64], kept: float, pairs: int) -> list[Result]:
+    """Make results of mean shares [before and after, (B, A, neither)]."""
+    (b_before, a_before, none_before), (b_after, a_after, none_after) = figures.tolist()
     return [
-        Result("pairs", len(scenes), ""),
-        Result("first ten showing B, query A", b_before, ""),
-        Result("first ten showing B, query A not B", b_after, ""),
-        at_least("B's share fell by", 100 * (1 - b_after / b_before), "%", 80),
-        Result("first ten showing A, query A", a_before, ""),
-        Result("first ten showing A, query A not B", a_after, ""),
-        at_least("A's precision, after / before", a_after / a_before, "", 0.9),
-        Result("first ten showing A and not B", (a_before + 0) - b_before, "", note="query A"),
-        Result("first ten showing neither", none_before, "", note="query A"),
-        Result("first ten showing neither", none_after, "", note="query A not B"),
-        Result("pictures without B that keep their order", 100 * float(np.mean(kept)), "%"),
-        Result("scoring 2,000 candidates by 3 parts", 1_000 * scoring_seconds(scale), "ms"),
+        at_least(
+            f"{which}: B's share of the first ten fell by",
+            100 * (1 - b_after / b_before),
+            "%",
+            80,
+            f"from {b_before:.3f} to {b_after:.3f}, {pairs} pairs",
+        ),
+        at_least(
+            f"{which}: A's precision, after / before",
+            a_after / a_before,
+            "",
+            0.9,
+            f"from {a_before:.3f} to {a_after:.3f}",
+        ),
+        Result(f"{which}: first ten showing neither, before", none_before, ""),
+        Result(f"{which}: first ten showing neither, after", none_after, ""),
+        Result(f"{which}: pairs of A's plain photos that keep their order", kept, "%"),
     ]
 
 

@@ -4,8 +4,8 @@ Parts are unit vectors, of words or of pictures. Those with a weight above 0 are
 score is its cosine with the weighted sum of these. A part with a weight w below 0 is not wanted.
 With z = (cosine - mean) / deviation on the scale of that part,
 
-    usual = max(0, median z of the 20 candidates that match the wanted parts best)
-    cost = |w| * 4 * deviation * max(0, z - usual - 0.25)
+    usual = max(0, median z of the 10 candidates that match the wanted parts best)
+    cost = |w| * 8 * deviation * max(0, z - usual - 0.25)
 
 so a picture pays for what it shows of the part beyond what pictures of the wanted kind have of it
 (every dog looks a little like a cat), and one that does not show it keeps its score. Subtracting
@@ -22,9 +22,9 @@ import numpy.typing as npt
 from imgsearch.encoders.base import unit_rows
 from imgsearch.search.strength import StrengthScale
 
-_TYPICAL = 20
+_TYPICAL = 10
 _TOLERATED = 0.25
-_COST = 4.0
+_COST = 8.0
 
 
 def first_stage(
@@ -33,7 +33,8 @@ def first_stage(
     """Return the unit vector, float32 [d], that finds the candidates: the weighted sum of the
     wanted among the parts `vectors` [m, d]; zero where none is wanted.
     """
-    return unit_rows(_wanted_sum(vectors, weights)[None])[0]
+    unit: npt.NDArray[np.float32] = unit_rows(_wanted_sum(vectors, weights)[None])[0]
+    return unit
 
 
 def wanted_length(vectors: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]) -> float:
@@ -56,7 +57,7 @@ def combined_scores(
     wanted = cosines @ np.maximum(weights, 0) / max(length, 1e-12)
     typical = np.argsort(-wanted, kind="stable")[:_TYPICAL]
     scores = wanted.astype(np.float32)
-    for column in np.flatnonzero(weights < 0):
+    for column in np.flatnonzero(weights < 0).tolist():
         scale = scales[column]
         z = (cosines[:, column] - scale.mean) / scale.deviation
         usual = max(0.0, float(np.median(z[typical]))) if len(typical) else 0.0

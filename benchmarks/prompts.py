@@ -1,0 +1,96 @@
+"""Whether wording queries differently, or correcting for hubs, finds more: templates compared.
+
+    python benchmarks/prompts.py [--data ../shared/data] [--model starter] [--json]
+
+Each way of making a query's vector is measured on captions (recall@10 on Flickr8k dev, the
+first of each photo), on class
+names (mean average precision of three families of `labelled.py`) and zero-shot (imagenet-1000).
+"Hub" subtracts from each photo's score its mean score for ordinary words (`COMMON_WORDS`).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from common import Result, excuses, new_parser, report
+from labelled import Collection, Labelled, collection
+from starter_quality import embed_texts, rows
+
+from imgsearch.encoders import Encoder, load_encoder
+from imgsearch.encoders.base import unit_rows
+from imgsearch.search.vocabulary import COMMON_WORDS
+
+Vectors = npt.NDArray[np.float32]
+
+WAYS: dict[str, tuple[str, ...]] = {
+    "as typed": ("{}",),
+    "a photo of a": ("a photo of a {}",),
+    "typed + photo": ("{}", "a photo of a {}"),
+}
+
+
+def main() -> int:
+    """Print the figures and return the exit status."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--model", default="starter", help="what load_encoder takes")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="DIR")
+    arguments = parser.parse_args()
+    with excuses():
+        encoder = load_encoder(arguments.model)
+        photos = collection(encoder, arguments.data, arguments.work)
+        hub = (photos.vectors @ embed_texts(encoder, COMMON_WORDS).T).mean(axis=1)
+        results: list[Result] = []
+        for way, templates in WAYS.items():
+            for name, less in ((way, 0.0), (f"{way}, half hub", 0.5), (f"{way}, hub", 1.0)):
+                results += measured(name, encoder, photos, templates, less * hub, arguments.data)
+        report("wording of queries", results, arguments.seed, as_json=arguments.json)
+    return 0
+
+
+def measured(
+    name: str,
+    encoder: Encoder,
+    photos: Collection,
+    templates: tuple[str, ...],
+    less: Vectors,
+    data: Path,
+) -> list[Result]:
+    """Return recall, zero-shot accuracy and mean average precision of one way."""
+    captions = [row[1] for row in rows(data / "flickr8k" / "dev.tsv")][::5]
+    flickr = photos.vectors[-1_000:]
+    scores = worded(encoder, captions, templates) @ flickr.T - less[-1_000:]
+    own = scores[np.arange(len(captions)), np.arange(len(captions))]
+    recall = float(((scores > own[:, None]).sum(axis=1) < 10).mean())
+    results = [Result(f"{name}: captions, R@10", 100 * recall, "%")]
+    for family in ("clothing", "groups", "classes"):
+        queries = photos.families[family]
+        found = worded(encoder, [q.words for q in queries], templates) @ photos.vectors.T - less
+        precision = float(
+            np.mean([average_precision(q, s) for q, s in zip(queries, found, strict=True)])
+        )
+        results.append(Result(f"{name}: {family}, mAP", 100 * precision, "%"))
+        if family == "classes":
+            truth = np.stack([q.relevant[:1_000] for q in queries])
+            best = found[:, :1_000].argmax(axis=0)
+            right = float(truth[best, np.arange(1_000)].mean())
+            results.append(Result(f"{name}: imagenet-1000 zero-shot", 100 * right, "%"))
+    return results
+
+
+def worded(encoder: Encoder, texts: list[str], templates: tuple[str, ...]) -> Vectors:
+    """Return the normalised mean of the vectors of all wordings: unit rows [n, d]."""
+    total = sum(embed_texts(encoder, [t.format(text) for text in texts]) for t in templates)
+    return unit_rows(np.asarray(total, dtype=np.float32))
+
+
+def average_precision(query: Labelled, scores: npt.NDArray[np.float32]) -> float:
+    """Return the average precision over the photos that are judged."""
+    kept = query.relevant[query.judged][np.argsort(-scores[query.judged], kind="stable")]
+    return float((np.cumsum(kept) / np.arange(1, len(kept) + 1))[kept].mean())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
