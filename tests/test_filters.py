@@ -323,6 +323,7 @@ def test_the_facets_are_what_can_be_filtered_by(album: Album) -> None:
 
     assert facets.pictures == 7
     assert facets.cameras == {"Canon EOS R6": 1, "Nikon Z6": 1}
+    assert (facets.lenses, facets.keywords, facets.ratings, facets.placed) == ({}, {}, {}, 0)
     assert facets.formats == {"PNG": 3, "JPEG": 2, "BMP": 1, "WEBP": 1}
     assert set(facets.roots) == {str(album.first), str(album.second)}
     assert facets.absent_folders == ()
@@ -377,6 +378,24 @@ def test_a_picture_of_the_library_finds_itself(album: Album) -> None:
 def test_a_picture_that_is_not_in_the_library(album: Album, unknown: int) -> None:
     with pytest.raises(PhotoNotFound):
         album.library.search(like=unknown)
+
+
+def test_facets_of_labels_and_places(tmp_path: Path) -> None:
+    write_rows(
+        tmp_path,
+        [
+            Row(lens="a", rating=3, keywords=("Sea", "sun"), place=(1.0, 2.0)),
+            Row(lens="a", rating=-1, keywords=("sea",)),
+            Row(rating=3),
+        ],
+    )
+    with Library.open(tmp_path, model=FakeEncoder()) as library:
+        facets = library.facets()
+
+    assert facets.lenses == {"a": 2}
+    assert facets.keywords == {"Sea": 2, "sun": 1}
+    assert facets.ratings == {3: 2, -1: 1}
+    assert facets.placed == 1
 
 
 def test_facets_follow_a_root_that_became_part_of_another(
