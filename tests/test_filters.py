@@ -264,6 +264,32 @@ def test_the_box_around_a_place_leaves_nothing_out(
         assert any(west <= longitude <= east for west, east in near.longitudes())
 
 
+@pytest.mark.parametrize(
+    ("near", "inside", "outside"),
+    [
+        (Near(0, -179.9, 30), [(0, 179.95), (0, -180), (0, 180), (0, -179.7)], [(0, 179.8)]),
+        (Near(0, 179.9, 30), [(0, -179.95), (0, -180), (0, 180), (0, 179.7)], [(0, -179.8)]),
+        (Near(89.9, 0, 30), [(89.9, 180), (90, 77)], [(89.8, 180)]),
+        (Near(-89.9, 0, 30), [(-89.9, 180), (-90, 77)], [(-89.8, 180)]),
+        # In the box, and not in the circle.
+        (Near(50, 10, 100), [(50.89, 10), (50, 11.39)], [(50.85, 11.3), (50.91, 10)]),
+        # Near the pole the circle reaches 87 degrees to the east, at its own latitude 62.
+        (Near(60, 0, 3_330), [(88, 84), (60, 59)], [(60, 66)]),
+    ],
+)
+def test_edges_of_the_earth(
+    tmp_path: Path,
+    near: Near,
+    inside: list[tuple[float, float]],
+    outside: list[tuple[float, float]],
+) -> None:
+    write_rows(tmp_path, [Row(place=place) for place in (*inside, *outside)])
+    with Library.open(tmp_path, model=FakeEncoder()) as library:
+        found = library.search(like=QUERY, filters=Filters(near=near))
+
+    assert sorted(ids_of(found)) == list(range(1, len(inside) + 1))
+
+
 def destination(
     latitude: float, longitude: float, bearing: float, kilometres: float
 ) -> tuple[float, float]:
