@@ -264,6 +264,32 @@ def test_the_box_around_a_place_leaves_nothing_out(
         assert any(west <= longitude <= east for west, east in near.longitudes())
 
 
+@pytest.mark.parametrize(
+    ("near", "inside", "outside"),
+    [
+        (Near(0, -179.9, 30), [(0, 179.95), (0, -180), (0, 180), (0, -179.7)], [(0, 179.8)]),
+        (Near(0, 179.9, 30), [(0, -179.95), (0, -180), (0, 180), (0, 179.7)], [(0, -179.8)]),
+        (Near(89.9, 0, 30), [(89.9, 180), (90, 77)], [(89.8, 180)]),
+        (Near(-89.9, 0, 30), [(-89.9, 180), (-90, 77)], [(-89.8, 180)]),
+        # In the box, and not in the circle.
+        (Near(50, 10, 100), [(50.89, 10), (50, 11.39)], [(50.85, 11.3), (50.91, 10)]),
+        # Near the pole the circle reaches 87 degrees to the east, at its own latitude 62.
+        (Near(60, 0, 3_330), [(88, 84), (60, 59)], [(60, 66)]),
+    ],
+)
+def test_edges_of_the_earth(
+    tmp_path: Path,
+    near: Near,
+    inside: list[tuple[float, float]],
+    outside: list[tuple[float, float]],
+) -> None:
+    write_rows(tmp_path, [Row(place=place) for place in (*inside, *outside)])
+    with Library.open(tmp_path, model=FakeEncoder()) as library:
+        found = library.search(like=QUERY, filters=Filters(near=near))
+
+    assert sorted(ids_of(found)) == list(range(1, len(inside) + 1))
+
+
 def destination(
     latitude: float, longitude: float, bearing: float, kilometres: float
 ) -> tuple[float, float]:
@@ -323,6 +349,7 @@ def test_the_facets_are_what_can_be_filtered_by(album: Album) -> None:
 
     assert facets.pictures == 7
     assert facets.cameras == {"Canon EOS R6": 1, "Nikon Z6": 1}
+    assert (facets.lenses, facets.keywords, facets.ratings, facets.placed) == ({}, {}, {}, 0)
     assert facets.formats == {"PNG": 3, "JPEG": 2, "BMP": 1, "WEBP": 1}
     assert set(facets.roots) == {str(album.first), str(album.second)}
     assert facets.absent_folders == ()
@@ -377,6 +404,24 @@ def test_a_picture_of_the_library_finds_itself(album: Album) -> None:
 def test_a_picture_that_is_not_in_the_library(album: Album, unknown: int) -> None:
     with pytest.raises(PhotoNotFound):
         album.library.search(like=unknown, **WHOLE)
+
+
+def test_facets_of_labels_and_places(tmp_path: Path) -> None:
+    write_rows(
+        tmp_path,
+        [
+            Row(lens="a", rating=3, keywords=("Sea", "sun"), place=(1.0, 2.0)),
+            Row(lens="a", rating=-1, keywords=("sea",)),
+            Row(rating=3),
+        ],
+    )
+    with Library.open(tmp_path, model=FakeEncoder()) as library:
+        facets = library.facets()
+
+    assert facets.lenses == {"a": 2}
+    assert facets.keywords == {"Sea": 2, "sun": 1}
+    assert facets.ratings == {3: 2, -1: 1}
+    assert facets.placed == 1
 
 
 def test_facets_follow_a_root_that_became_part_of_another(

@@ -22,7 +22,18 @@ import imgsearch
 from imgsearch import IndexSettings, Library, PictureFacts, SearchHit
 from imgsearch.encoders.fake import FakeEncoder
 from imgsearch.errors import PortTaken, UsageError
-from imgsearch.ui.asked import ORIENTATIONS, SIZES, SORTS, Asked, from_address, to_address
+from imgsearch.ui.asked import (
+    ORIENTATIONS,
+    PLACES,
+    RATINGS,
+    SIZES,
+    SORTS,
+    Asked,
+    from_address,
+    near_of,
+    to_address,
+)
+from imgsearch.ui.detail import described
 from imgsearch.ui.export import as_csv, as_text
 from imgsearch.ui.gate import Gate
 from imgsearch.ui.jobs import IndexJob
@@ -46,6 +57,12 @@ asked = st.builds(
     orientation=st.lists(st.sampled_from(ORIENTATIONS), unique=True).map(tuple),
     size=st.none() | st.sampled_from(sorted(SIZES)),
     type=st.lists(texts, max_size=3).map(tuple),
+    lens=st.lists(texts, max_size=3).map(tuple),
+    keyword=st.lists(texts.filter(bool), max_size=3).map(tuple),
+    rating=st.none() | st.sampled_from(RATINGS),
+    place=st.none() | st.sampled_from(sorted(PLACES)),
+    near=texts | st.sampled_from(("1,2", "91,0", "1,2,3", "nan,1", "1,2,inf")),
+    name=texts,
     sort=st.sampled_from(SORTS),
     strength=st.integers(0, 100),
 )
@@ -56,6 +73,7 @@ def test_an_address_holds_all_that_is_asked(wanted: Asked) -> None:
     address = to_address(wanted)
 
     assert from_address(address) == wanted
+    assert (wanted.filters.near is None) == (near_of(wanted.near) is None)
     assert all(value.encode() for values in address.values() for value in values if value)
 
 
@@ -64,6 +82,7 @@ def test_no_address_is_an_error(address: dict[str, list[str]]) -> None:
     read = from_address(address)
 
     assert from_address(to_address(read)) == read
+    assert read.filters.any in (True, False)
 
 
 @pytest.mark.parametrize(
@@ -164,6 +183,9 @@ def camera_exif(camera: str, taken: str) -> Any:
     exif = Image.Exif()
     exif[0x0110] = camera
     exif.get_ifd(0x8769)[0x9003] = taken
+    exif.get_ifd(0x8769)[0xA434] = "Lens 50mm"
+    exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 51.0, 36.0), 3: "E", 4: (2.0, 21.0, 0.0)})
+    exif[0x4746], exif[0x9C9E] = 4, "Beach;sea".encode("utf-16-le")
     return exif
 
 
@@ -213,6 +235,54 @@ def test_filters_of_the_sidebar_narrow_the_results(folder: Path) -> None:
     app.date_input(key="f_until").set_value(date(2020, 12, 31)).run()
     assert shown(app) == []
     assert any("Loosen them" in caption.value for caption in app.caption)
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize(
+    ("address", "passes"),
+    [
+        ({"lens": "Lens 50mm"}, True),
+        ({"keyword": "BEACH"}, True),
+        ({"rating": "4"}, True),
+        ({"rating": "5"}, False),
+        ({"place": "with"}, True),
+        ({"near": "48.86, 2.35, 1"}, True),
+        ({"near": "0, 0"}, False),
+        ({"name": "TALL.*"}, True),
+        ({"name": "blue*", "place": "with"}, False),
+    ],
+)
+def test_filters_of_an_address(address: dict[str, str], passes: bool) -> None:
+    app = opened(q="red", **address)
+
+    assert shown(app) == (["tall.jpg"] if passes else [])
+
+
+@pytest.mark.usefixtures("filled")
+def test_labels_and_places_in_the_sidebar() -> None:
+    app = opened(q="red")
+
+    app.multiselect(key="f_keyword").set_value(["sea"]).run()
+    assert shown(app) == ["tall.jpg"]
+    assert app.query_params["keyword"] in ("sea", ["sea"])
+    app.selectbox(key="f_rating").set_value(5).run()
+    assert shown(app) == []
+    app.selectbox(key="f_rating").set_value(None).run()
+    app.text_input(key="f_near").set_value("nowhere").run()
+    assert shown(app) == ["tall.jpg"]
+    assert any("no place" in caption.value for caption in app.caption)
+
+
+def test_rating_lens_and_keywords_are_told_of_a_photo(filled: Shared) -> None:
+    [hit] = filled.library.search("red", filters=imgsearch.Filters(names=("tall.jpg",)))
+
+    told = dict(described(hit))
+
+    assert (told["Rating"], told["Keywords"], told["Lens"]) == (
+        "\u2605" * 4,
+        "Beach, sea",
+        "Lens 50mm",
+    )
 
 
 @pytest.mark.usefixtures("filled")

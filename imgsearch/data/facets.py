@@ -1,23 +1,27 @@
-"""What a library can be filtered by: its folders, cameras and formats."""
+"""What a library can be filtered by: its folders, cameras, lenses, formats and labels."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from imgsearch.data.paths import from_stored, printable
 from imgsearch.data.reader import CatalogReader
 
 # The folders with the most pictures; nobody looks through a longer list.
 _MAX_FOLDERS = 500
+# The most frequent keywords; the others can still be asked for by name.
+_MAX_KEYWORDS = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Facets:
     """The values that filters can take, each with something to show.
 
-    `folders` maps absolute paths to short labels; `cameras` and `formats` map to counts;
+    `folders` maps absolute paths to short labels; `cameras`, `lenses`, `formats`, `keywords` and
+    `ratings` (-1 to 5) map to counts; `placed` is how many pictures have a coordinate;
     `roots` are the folders that were indexed; `absent_folders` are those of them that are not there
     now (a disk that is unplugged).
     """
@@ -26,6 +30,10 @@ class Facets:
     folders: dict[str, str] = field(default_factory=dict)
     cameras: dict[str, int] = field(default_factory=dict)
     formats: dict[str, int] = field(default_factory=dict)
+    lenses: dict[str, int] = field(default_factory=dict)
+    keywords: dict[str, int] = field(default_factory=dict)
+    ratings: dict[int, int] = field(default_factory=dict)
+    placed: int = 0
     roots: tuple[str, ...] = ()
     absent_folders: tuple[str, ...] = ()
 
@@ -39,18 +47,34 @@ def read_facets(reader: CatalogReader) -> Facets:
     """Read them. Raises a LibraryError if the catalog cannot be read."""
     if reader.is_empty():
         return Facets()
-    [(pictures,)] = reader.rows("SELECT count(*) FROM picture WHERE orphaned_at IS NULL")
+    [(pictures, placed)] = reader.rows(
+        "SELECT count(*), count(latitude + longitude) FROM picture WHERE orphaned_at IS NULL"
+    )
     roots = {id_: from_stored(path) for id_, path in reader.rows("SELECT id, path FROM root")}
     return Facets(
         pictures=pictures,
         folders=_folders(reader, roots),
         cameras=_counts(reader, "camera"),
         formats=_counts(reader, "format"),
+        lenses=_counts(reader, "lens"),
+        keywords=_keywords(reader),
+        ratings=_counts(reader, "rating"),
+        placed=placed,
         roots=tuple(roots.values()),
     )
 
 
-def _counts(reader: CatalogReader, column: str) -> dict[str, int]:
+def _keywords(reader: CatalogReader) -> dict[str, int]:
+    """Count the pictures of each keyword, spelt in one of the ways in which it occurs."""
+    rows = reader.rows(
+        "SELECT min(k.word), count(*) FROM keyword k JOIN picture p ON p.id = k.picture_id"
+        " WHERE p.orphaned_at IS NULL GROUP BY k.folded ORDER BY count(*) DESC, k.folded LIMIT ?",
+        _MAX_KEYWORDS,
+    )
+    return dict(rows)
+
+
+def _counts(reader: CatalogReader, column: str) -> dict[Any, int]:
     rows = reader.rows(
         f"SELECT {column}, count(*) FROM picture WHERE orphaned_at IS NULL"
         f" AND {column} IS NOT NULL GROUP BY {column} ORDER BY count(*) DESC, {column}"

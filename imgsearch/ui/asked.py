@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from datetime import date
 from urllib.parse import quote, unquote_to_bytes
 
-from imgsearch import Filters
+from imgsearch import Filters, Near, UsageError
 
 ORIENTATIONS = ("landscape", "portrait", "square")
 # In pixels: what a phone of the first years, one of today, and a camera make.
@@ -23,6 +23,10 @@ SIZES: dict[str, tuple[int | None, int | None]] = {
     "over 8 megapixels": (8_000_000, None),
 }
 SORTS = ("match", "date")
+# Whether the picture has a coordinate.
+PLACES = {"with": True, "without": False}
+RATINGS = (1, 2, 3, 4, 5)
+_MAX_TEXT = 255
 # Before a folder whose name is not UTF-8, which an address cannot hold as it is.
 _QUOTED = "quoted:"
 
@@ -40,6 +44,12 @@ class Asked:
     orientation: tuple[str, ...] = ()
     size: str | None = None
     type: tuple[str, ...] = ()
+    lens: tuple[str, ...] = ()
+    keyword: tuple[str, ...] = ()
+    rating: int | None = None
+    place: str | None = None
+    near: str = ""
+    name: str = ""
     sort: str = "match"
     strength: int = 0
 
@@ -56,7 +66,26 @@ class Asked:
             formats=self.type,
             min_pixels=smallest,
             max_pixels=largest,
+            lenses=self.lens,
+            keywords=self.keyword,
+            min_rating=self.rating,
+            has_place=PLACES.get(self.place or ""),
+            near=near_of(self.near),
+            names=(self.name,) if is_pattern(self.name) else (),
         )
+
+
+def near_of(text: str) -> Near | None:
+    """Return the place "latitude, longitude" or "latitude, longitude, kilometres", or None."""
+    try:
+        return Near(*(float(part) for part in text.split(",")))
+    except (ValueError, TypeError, UsageError):
+        return None
+
+
+def is_pattern(text: str) -> bool:
+    """Tell whether a text can be a pattern for names of files."""
+    return 0 < len(text) <= _MAX_TEXT
 
 
 def to_address(asked: Asked) -> dict[str, list[str]]:
@@ -89,6 +118,12 @@ def from_address(address: Mapping[str, list[str]]) -> Asked:
         orientation=tuple(one for one in address.get("orientation", ()) if one in ORIENTATIONS),
         size=size if size in SIZES else None,
         type=tuple(address.get("type", ())),
+        lens=tuple(address.get("lens", ())),
+        keyword=tuple(word for word in address.get("keyword", ()) if word.strip()),
+        rating=_rating(first.get("rating")),
+        place=first.get("place") if first.get("place") in PLACES else None,
+        near=first.get("near", "")[:_MAX_TEXT],
+        name=first.get("name", "")[:_MAX_TEXT],
         sort=sort if sort in SORTS else "match",
         strength=_number(first.get("strength"), 100) or 0,
     )
@@ -98,6 +133,11 @@ def _number(text: str | None, highest: int) -> int | None:
     if text is None or not text.isascii() or not text.isdigit() or len(text) > 16:
         return None
     return min(int(text), highest)
+
+
+def _rating(text: str | None) -> int | None:
+    rating = _number(text, 10)
+    return rating if rating in RATINGS else None
 
 
 def _quoted(path: str) -> str:

@@ -81,12 +81,19 @@ def described(hit: SearchHit) -> list[tuple[str, str]]:
         ("Size", f"{facts.width} x {facts.height}, {human_bytes(hit.byte_size)}, {facts.format}"),
         ("Camera", facts.camera),
         ("Lens", facts.lens),
+        ("Rating", None if facts.rating is None else _rating(facts.rating)),
+        ("Keywords", ", ".join(facts.keywords)),
         (
             "Place",
             None if facts.latitude is None else f"{facts.latitude:.5f}, {facts.longitude:.5f}",
         ),
     ]
     return [(label, value) for label, value in known if value]
+
+
+def _rating(rating: int) -> str | None:
+    """Return stars; photos that nobody has rated often say 0."""
+    return "rejected" if rating < 0 else "\N{BLACK STAR}" * rating or None
 
 
 def open_folder(path: Path) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from imgsearch import Facets
-from imgsearch.ui.asked import ORIENTATIONS, SIZES, SORTS, Asked
+from imgsearch.ui.asked import ORIENTATIONS, PLACES, RATINGS, SIZES, SORTS, Asked, near_of
 
 # The widgets' keys and the fields of `Asked` that they stand for.
 FILTER_KEYS = {
@@ -20,10 +20,17 @@ FILTER_KEYS = {
     "f_orientation": "orientation",
     "f_size": "size",
     "f_type": "type",
+    "f_lens": "lens",
+    "f_keyword": "keyword",
+    "f_rating": "rating",
+    "f_place": "place",
+    "f_near": "near",
+    "f_name": "name",
     "f_sort": "sort",
     "f_strength": "strength",
 }
 _ORDER = {"match": "Best match", "date": "Newest"}
+_PLACE = {"with": "With a place", "without": "Without a place"}
 _FIRST_DAY, _LAST_DAY = date(1826, 1, 1), date(2200, 12, 31)
 
 
@@ -78,3 +85,44 @@ def show_filters(facets: Facets, publish: Callable[[], None]) -> None:
         st.multiselect(
             "File type", list(facets.formats), key="f_type", on_change=publish, placeholder="Any"
         )
+        _show_labels(facets, publish)
+        _show_places(publish)
+        st.text_input(
+            "File name", key="f_name", on_change=publish, max_chars=255, placeholder="IMG_*.jpg"
+        )
+
+
+def _show_labels(facets: Facets, publish: Callable[[], None]) -> None:
+    """Show the filters for lenses, and for what people have noted in their photos."""
+    st.multiselect(
+        "Lens", list(facets.lenses), key="f_lens", on_change=publish, placeholder="Any",
+        disabled=not facets.lenses,
+    )  # fmt: skip
+    # An address may ask for a keyword that is too rare for the list, or gone.
+    keywords = list(dict.fromkeys([*facets.keywords, *st.session_state.f_keyword]))
+    st.multiselect(
+        "Keyword", keywords, key="f_keyword", on_change=publish, placeholder="Any",
+        disabled=not keywords,
+    )  # fmt: skip
+    st.selectbox(
+        "Rating", RATINGS, index=None, key="f_rating", on_change=publish, placeholder="Any",
+        format_func=_stars,
+    )  # fmt: skip
+
+
+def _show_places(publish: Callable[[], None]) -> None:
+    st.selectbox(
+        "Place", list(PLACES), index=None, key="f_place", on_change=publish, placeholder="Any",
+        format_func=_PLACE.__getitem__,
+    )  # fmt: skip
+    st.text_input(
+        "Near", key="f_near", on_change=publish, max_chars=255, placeholder="48.86, 2.35, 5",
+        help="Latitude, longitude, and the distance in kilometres (10 if it is left out).",
+    )  # fmt: skip
+    near = st.session_state.f_near
+    if near and near_of(near) is None:
+        st.caption("This is no place: latitude, longitude, kilometres.")
+
+
+def _stars(rating: int) -> str:
+    return "\N{BLACK STAR}" * rating + ("" if rating == 5 else " or more")

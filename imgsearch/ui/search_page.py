@@ -66,6 +66,7 @@ def _adopt_address(facets: Facets) -> None:
         ("f_folder", facets.folders),
         ("f_camera", facets.cameras),
         ("f_type", facets.formats),
+        ("f_lens", facets.lenses),
     ):
         state[key] = [value for value in state[key] if value in known]
 
