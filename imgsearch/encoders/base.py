@@ -88,7 +88,10 @@ class Encoder(Protocol):
         ...
 
     def encode_images(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Embed pixels [n, s, s, 3] (RGB, s = preprocessing.size) to unit rows [n, d]."""
+        """Embed pixels [n, s, s, 3] (RGB, s = preprocessing.size) to unit rows [n, d].
+
+        The array is the caller's, who fills it anew afterwards: nothing may be kept of it.
+        """
         ...
 
     def encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
