@@ -114,3 +114,11 @@ def test_without_pictures_or_words_nothing_is_distinct() -> None:
 def test_the_vocabulary_is_of_different_words() -> None:
     assert len(COMMON_WORDS) == len(set(COMMON_WORDS)) == 329
     assert all(word == word.strip() and word for word in COMMON_WORDS)
+
+
+def test_among_few_pictures_less_is_needed() -> None:
+    z = scores(4.2, 1.0)
+
+    assert relevant_count(z, SCALE, 3.0, 1, 4_000) == 0
+    assert relevant_count(z, SCALE, 3.0, 1, 12) == 1
+    assert relevant_count(z, SCALE, 3.0, 1, 1_000_000) == 0

@@ -14,9 +14,15 @@ where mean and deviation are those of the picture's cosines with `vocabulary.COM
 is about the same number for names and for sentences, which z is not. Nothing matches well if
 distinctness is below 4.5 (3.9 for five words and more: a long description is seldom met exactly)
 and z_best below 6.25. Constants: `benchmarks/relevance.py`, docs/architecture.md.
+
+They were measured among 4,000 pictures. The best of n pictures that have nothing to do with a query
+lies about sqrt(2 ln n) deviations above their mean (the expected maximum of n normal variates), so
+among n pictures both bounds move by sqrt(2 ln n) - sqrt(2 ln 4000): down by 1.8 for a dozen.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +32,8 @@ from imgsearch.search.strength import StrengthScale
 _SHARE_OF_BEST, _BELOW = 0.8, 0.25
 _DISTINCT, _DISTINCT_LONG, _LONG = 4.5, 3.9, 5
 _GOOD_IN_ANY_CASE = 6.25
+# Pictures among which these were measured.
+_MEASURED_AMONG = 4_000
 # Best matches that are looked at for distinctness.
 WEIGHED = 10
 
@@ -53,15 +61,23 @@ def relevant_count(
     scale: StrengthScale,
     distinct: float,
     words: int,
+    pictures: int = _MEASURED_AMONG,
 ) -> int:
     """Return how many of the scores [k], best first, are relevant matches; 0 if nothing matches.
 
-    `distinct` is what `distinctness` tells of the query, `words` the number of its words.
+    `distinct` is what `distinctness` tells of the query, `words` the number of its words;
+    `pictures` is how many were searched.
     """
     if not len(scores):
         return 0
     z = (scores - scale.mean) / scale.deviation
     needed = _DISTINCT if words < _LONG else _DISTINCT_LONG
-    if distinct < needed and z[0] < _GOOD_IN_ANY_CASE:
+    by_chance = _expected_maximum(pictures) - _expected_maximum(_MEASURED_AMONG)
+    if distinct < needed + by_chance and z[0] < _GOOD_IN_ANY_CASE + by_chance:
         return 0
     return int((z >= min(_SHARE_OF_BEST * z[0] - _BELOW, z[0])).sum())
+
+
+def _expected_maximum(count: int) -> float:
+    """Return about where the largest of `count` standard normal variates lies."""
+    return math.sqrt(2 * math.log(max(count, 2)))
