@@ -397,7 +397,7 @@ def test_a_read_only_library_can_be_searched_but_not_indexed(
         assert indexed.status().pictures == 1
         with pytest.raises(LibraryReadOnly, match="--library"):
             indexed.index(folder, settings=settings)
-    # SQLite shares what it opened for reading only with every connection of a process.
+    # SQLite shares what a process opened for reading only among all of its connections.
     indexed.close()
     for path in (indexed.path, *indexed.path.rglob("*")):
         path.chmod(0o755)

@@ -77,6 +77,8 @@ class Catalog:
     def close(self) -> None:
         """Release the database file."""
         self._engine.dispose()
+        # The pool does not close a connection whose first statement failed.
+        self._connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
