@@ -19,7 +19,7 @@ from imgsearch.encoders import Encoder, load_encoder
 from imgsearch.encoders.base import unit_rows
 from imgsearch.errors import ImageUnreadable, LibraryEmpty, ModelNotFound, PhotoNotFound
 from imgsearch.search.query import PictureReference, Query, note_about
-from imgsearch.search.results import SearchHit, SearchResults
+from imgsearch.search.results import SearchHit, SearchResults, hit_of
 from imgsearch.search.strength import NULL_PROMPTS, StrengthScale
 from imgsearch.settings import DecodeLimits
 
@@ -275,17 +275,8 @@ class QueryEngine:
 
 
 def _hit(picture: StoredPicture, score: float | None, scale: StrengthScale | None) -> SearchHit:
-    return SearchHit(
-        path=picture.paths[0],
-        score=score,
-        picture_id=picture.id,
-        duplicates=picture.paths[1:],
-        byte_size=picture.byte_size,
-        facts=picture.facts,
-        content_hash=picture.content_hash.hex(),
-        modified=picture.modified,
-        strength=None if scale is None or score is None else scale.strength(score),
-    )
+    strength = None if scale is None or score is None else scale.strength(score)
+    return hit_of(picture, score, strength)
 
 
 def _is(model: StoredModel, encoder: Encoder) -> bool:
