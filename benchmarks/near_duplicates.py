@@ -21,6 +21,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from common import CannotMeasure, Result, at_least, excuses, new_parser, report,
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 from imgsearch import Library
+from imgsearch.encoders.base import ModelDescription, Preprocessing, Resize
 from imgsearch.encoders.fake import FakeEncoder
 from imgsearch.search.near_duplicates import DEFAULT_THRESHOLD, DuplicateGroup
 
@@ -77,6 +79,15 @@ def tilted(image: Image.Image, chance: random.Random) -> Image.Image:
 def brighter(image: Image.Image, chance: random.Random) -> Image.Image:
     """Return it brighter by 25 %, and with a fifth more contrast."""
     return ImageEnhance.Contrast(ImageEnhance.Brightness(image).enhance(1.25)).enhance(1.2)
+
+
+class Uninterested(FakeEncoder):
+    """An encoder that costs nothing, for which pictures are decoded as for a real one."""
+
+    @property
+    def description(self) -> ModelDescription:
+        """The fake's, with the geometry of CLIP."""
+        return replace(super().description, preprocessing=Preprocessing(256, Resize.CROP))
 
 
 Edit = Callable[[Image.Image, random.Random], Image.Image]
@@ -201,7 +212,7 @@ def library_of(
         shutil.rmtree(place, ignore_errors=True)
         for number, photo in enumerate(photos):
             write_versions(photo, folder / f"{number:04d}", edits, options.seed)
-        with Library.open(place / "library", model=FakeEncoder()) as library:
+        with Library.open(place / "library", model=Uninterested()) as library:
             library.index(folder)
         done.touch()
     return compared_anew(place / "library", name)
@@ -210,7 +221,7 @@ def library_of(
 def compared_anew(place: Path, name: str) -> Library:
     """Return the library at a place after its pictures were compared from the beginning."""
     (place / "similar.sqlite").unlink(missing_ok=True)
-    library = Library.open(place, model=FakeEncoder())
+    library = Library.open(place, model=Uninterested())
     started, worked = time.monotonic(), time.process_time()
     library.near_duplicates()
     say(
@@ -236,7 +247,7 @@ def write_versions(photo: Path, folder: Path, edits: dict[str, Edit], seed: int)
 def decoys(options: argparse.Namespace) -> list[Result]:
     """Return what is found among all photos of the shared data as they are."""
     place = options.work / "near-duplicates-shared"
-    with Library.open(place, model=FakeEncoder()) as library:
+    with Library.open(place, model=Uninterested()) as library:
         say("indexing all photos of the shared data ...")
         sources = [options.shared / name for name in ("flickr8k", "imagenet-1000", "clothing")]
         indexed = library.index([path for path in sources if path.is_dir()])
@@ -248,7 +259,9 @@ def decoys(options: argparse.Namespace) -> list[Result]:
             say(f"  {alike:.2f}  {os.path.basename(one.path)}  {os.path.basename(other.path)}")
     pairs = sum(len(group.hits) * (len(group.hits) - 1) // 2 for group in groups)
     return [
-        Result("pairs among all shared photos", pairs, "", note=f"of {count:,} photos; look at them")
+        Result(
+            "pairs among all shared photos", pairs, "", note=f"of {count:,} photos; look at them"
+        )
     ]
 
 

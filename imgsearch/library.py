@@ -418,9 +418,12 @@ class Library:
             return
         from imgsearch.search.similar_pairs import VERSION, catalog_hashes
 
-        with CatalogReader(self.path) as reader, SignatureStore(self.path, VERSION) as store:
-            with contextlib.suppress(SignaturesLost):
-                store.prune(catalog_hashes(reader))
+        with (
+            CatalogReader(self.path) as reader,
+            SignatureStore(self.path, VERSION) as store,
+            contextlib.suppress(SignaturesLost),
+        ):
+            store.prune(catalog_hashes(reader))
 
     def _queries(self) -> QueryEngine:
         if self._engine is None:

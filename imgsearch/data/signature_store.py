@@ -98,8 +98,7 @@ class SignatureStore:
         """Keep (content hash, descriptor, grey picture) of some pictures, not examined yet."""
         with self._used() as connection:
             connection.executemany(
-                "INSERT OR IGNORE INTO signature (content_hash, descriptor, grey)"
-                " VALUES (?, ?, ?)",
+                "INSERT OR IGNORE INTO signature (content_hash, descriptor, grey) VALUES (?, ?, ?)",
                 signatures,
             )
 
@@ -113,8 +112,11 @@ class SignatureStore:
                 "SELECT id, examined, descriptor FROM signature ORDER BY examined DESC, id"
             ).fetchall()
             at = int(connection.execute("SELECT value FROM meta WHERE key='round'").fetchone()[0])
-        return at, sum(row[1] for row in rows), [row[0] for row in rows], b"".join(
-            row[2] for row in rows
+        return (
+            at,
+            sum(row[1] for row in rows),
+            [row[0] for row in rows],
+            b"".join(row[2] for row in rows),
         )
 
     def greys(self, ids: Sequence[int]) -> dict[int, bytes]:

@@ -110,7 +110,7 @@ def _projection() -> npt.NDArray[np.float32]:
 
 
 def _turning() -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-    """Return which coefficient comes where in a turned picture, and its sign: [TURNS, DIMENSION]."""
+    """Return each coefficient's place in a turned picture, and its sign: [TURNS, DIMENSION]."""
     place = {order: at for at, order in enumerate(_ORDERS)}
     order = [[place[(v, u) if turn & 4 else (u, v)] for u, v in _ORDERS] for turn in range(TURNS)]
     sign = [

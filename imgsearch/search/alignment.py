@@ -71,7 +71,8 @@ def _aligned(templates: Floats, images: Floats, warps: Floats) -> tuple[Floats, 
 def _steepest_descent(target: Floats, edge: int) -> Floats:
     """Return how each pixel of the templates changes with the six numbers of a warp: [n, 6, p]."""
     grid = _grid(edge)
-    down, across = np.gradient(target.reshape(-1, edge, edge), 1 / edge, axis=(1, 2))
+    square = target.reshape(-1, edge, edge)
+    down, across = (np.gradient(square, 1 / edge, axis=axis) for axis in (1, 2))
     parts = [one.reshape(len(target), 1, -1) * grid for one in (across, down)]
     steepest = np.concatenate(parts, axis=1).astype(np.float32)
     # Brightness and contrast are free: only what is orthogonal to both tells of a movement.
@@ -130,10 +131,13 @@ def _box(pictures: Floats, radius: int) -> Floats:
     """Return means over squares of `radius` pixels to each side; edges are repeated."""
     width = 2 * radius + 1
     padded = np.pad(pictures, ((0, 0), (radius, radius), (radius, radius)), mode="edge")
-    rows = sum(padded[:, at : at + pictures.shape[1]] for at in range(width))
-    total = sum(rows[:, :, at : at + pictures.shape[2]] for at in range(width))
-    result: Floats = total / np.float32(width * width)
-    return result
+    rows = padded[:, : pictures.shape[1]].copy()
+    for at in range(1, width):
+        rows += padded[:, at : at + pictures.shape[1]]
+    total = rows[:, :, : pictures.shape[2]].copy()
+    for at in range(1, width):
+        total += rows[:, :, at : at + pictures.shape[2]]
+    return total / np.float32(width * width)
 
 
 def _unit(rows: Floats) -> Floats:

@@ -11,8 +11,8 @@ from imgsearch.data.signature_store import SignatureStore
 from imgsearch.errors import UsageError
 from imgsearch.search.results import SearchHit, hit_of
 
-# Pairs from here on count as copies. Tuned on half of the photos of benchmarks/near_duplicates.py:
-# the highest threshold that finds 97 % of the edited copies there; see the README for the other half.
+# Pairs from here on count as copies. Tuned on one half of the photos of
+# benchmarks/near_duplicates.py; the README tells what it finds in the other half.
 DEFAULT_THRESHOLD = 0.77
 # Less alike pairs are not remembered: nothing below the default is worth showing, but a user may
 # look for himself.
@@ -128,9 +128,7 @@ def _passing(reader: CatalogReader, filters: Filters) -> set[int] | None:
     return set() if model is None else set(filtered_ids(reader, model, filters).tolist())
 
 
-def _stars(
-    pairs: Iterable[tuple[int, int]], hits: Mapping[int, SearchHit]
-) -> list[list[int]]:
+def _stars(pairs: Iterable[tuple[int, int]], hits: Mapping[int, SearchHit]) -> list[list[int]]:
     """Divide pictures into groups in which all are like the first; no chains of likeness.
 
     The picture that is like the most others goes first, and takes those that are left of them.
@@ -168,9 +166,7 @@ def _group(
 
     alike = {id_: between(best, id_) for id_ in members}
     order = sorted(members, key=lambda id_: (id_ != best, -alike[id_], _rank(hits[id_])))
-    return DuplicateGroup(
-        tuple(hits[id_] for id_ in order), tuple(alike[id_] for id_ in order)
-    )
+    return DuplicateGroup(tuple(hits[id_] for id_ in order), tuple(alike[id_] for id_ in order))
 
 
 def _rank(hit: SearchHit) -> tuple[int, float, bool, float, str]:

@@ -1,7 +1,7 @@
 """Which pictures of a library look alike: compares those that were not compared before.
 
 Rough descriptors choose the candidates, one matrix product a turn and a window; `alignment` looks
-at each of them closely. 50,000 pictures are 1.25 billion pairs, of which some 100,000 are looked at.
+at each of them closely: of the 1.25 billion pairs of 50,000 pictures, some 100,000.
 """
 
 from __future__ import annotations
@@ -186,12 +186,13 @@ def _candidates(rough: Floats, start: int, stop: int) -> _Candidates:
 
     for left in range(0, stop, _COLUMNS):
         columns = slice(left, min(left + _COLUMNS, stop))
-        for kind, query in enumerate(queries):
-            note(kind, query @ whole[columns].T, left)
-        for window in range(1, windows):
-            scores = whole[start:stop] @ rough[window, columns].T
-            note(len(queries) + window - 1, scores, left)
-    newer, older, kind, score = (np.concatenate(parts) for parts in zip(*hits, strict=True))
+        for number, query in enumerate(queries):
+            note(number, query @ whole[columns].T, left)
+        for number in range(1, windows):
+            scores = whole[start:stop] @ rough[number, columns].T
+            note(len(queries) + number - 1, scores, left)
+    newer, older, kind = (np.concatenate([hit[at] for hit in hits]) for at in range(3))
+    score = np.concatenate([hit[3] for hit in hits])
     best = _best_of_each(newer, older, score)
     newer, older, kind = newer[best], older[best], kind[best]
     in_older = kind >= len(queries)

@@ -7,7 +7,7 @@ import io
 import os
 from collections.abc import Sequence
 
-from imgsearch import SearchHit
+from imgsearch import DuplicateGroup, SearchHit
 
 _COLUMNS = (
     "path", "strength", "score", "date", "camera", "lens", "width", "height", "bytes",
@@ -33,6 +33,29 @@ def as_csv(hits: Sequence[SearchHit]) -> bytes:
             facts.longitude,
         )  # fmt: skip
         table.writerow([_cell(value) for value in row])
+    return os.fsencode(text.getvalue())
+
+
+def surplus_as_text(groups: Sequence[DuplicateGroup]) -> bytes:
+    """Return the paths of all files but the best of each group, one a line, as on disk."""
+    return b"".join(os.fsencode(path) + b"\n" for group in groups for path in group.surplus_paths)
+
+
+def groups_as_csv(groups: Sequence[DuplicateGroup]) -> bytes:
+    """Return a table of all files of all groups; `keep` is 1 for the one to keep."""
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(("group", "keep", "alike", "path", "date", "width", "height", "bytes"))
+    for number, group in enumerate(groups, start=1):
+        for hit, alike in zip(group.hits, group.alike, strict=True):
+            facts = hit.facts
+            for copy, path in enumerate((hit.path, *hit.duplicates)):
+                keep = int(hit is group.best and not copy)
+                row = (
+                    number, keep, round(alike, 4), path, hit.date, facts.width, facts.height,
+                    hit.byte_size,
+                )  # fmt: skip
+                table.writerow([_cell(value) for value in row])
     return os.fsencode(text.getvalue())
 
 
