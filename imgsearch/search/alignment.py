@@ -72,7 +72,9 @@ def _steepest_descent(target: Floats, edge: int) -> Floats:
     """Return how each pixel of the templates changes with the six numbers of a warp: [n, 6, p]."""
     grid = _grid(edge)
     square = target.reshape(-1, edge, edge)
-    down, across = (np.gradient(square, 1 / edge, axis=axis) for axis in (1, 2))
+    down, across = (
+        np.asarray(np.gradient(square, 1 / edge, axis=axis), dtype=np.float32) for axis in (1, 2)
+    )
     parts = [one.reshape(len(target), 1, -1) * grid for one in (across, down)]
     steepest = np.concatenate(parts, axis=1).astype(np.float32)
     # Brightness and contrast are free: only what is orthogonal to both tells of a movement.
