@@ -30,7 +30,7 @@ def similar(
         typer.Option(
             "--threshold",
             metavar="X",
-            help="How alike at least, 0.6 to 1 [default: 0.77, tuned on edited photos].",
+            help="How alike at least, 0.6 to 1 [default: 0.8, tuned on edited photos].",
         ),
     ] = None,
     keep: Annotated[

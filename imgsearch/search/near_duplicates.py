@@ -13,7 +13,7 @@ from imgsearch.search.results import SearchHit, hit_of
 
 # Pairs from here on count as copies. Tuned on one half of the photos of
 # benchmarks/near_duplicates.py; the README tells what it finds in the other half.
-DEFAULT_THRESHOLD = 0.77
+DEFAULT_THRESHOLD = 0.8
 # Less alike pairs are not remembered: nothing below the default is worth showing, but a user may
 # look for himself.
 LEAST_ALIKE = 0.6

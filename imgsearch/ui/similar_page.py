@@ -21,7 +21,7 @@ PAGE = 30
 _PATIENCE_SECONDS = 1.0
 _REFRESH_SECONDS = 0.5
 # `search.near_duplicates` says where the default comes from.
-_LEAST, _DEFAULT = 0.6, 0.77
+_LEAST, _DEFAULT = 0.6, 0.8
 
 
 def show_similar() -> None:
