@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from imgsearch.indexer.report import IndexReport, Progress
     from imgsearch.library import Library
     from imgsearch.search.heat import HeatMap
+    from imgsearch.search.near_duplicates import DuplicateGroup
     from imgsearch.search.originals import PhotoFile
     from imgsearch.search.query import PictureReference
     from imgsearch.search.results import SearchHit, SearchResults
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DecodeLimits",
+    "DuplicateGroup",
     "Encoder",
     "Facets",
     "FailedFile",
@@ -69,6 +71,7 @@ __all__ = [
 
 _HOMES = {
     "DecodeLimits": "settings",
+    "DuplicateGroup": "search.near_duplicates",
     "Encoder": "encoders",
     "Facets": "data.facets",
     "FailedFile": "data.records",

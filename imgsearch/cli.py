@@ -6,18 +6,15 @@ Nothing heavy is imported here: a cold query must not pay for what only other co
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 import imgsearch
 from imgsearch import terminal
+from imgsearch.cli_interruption import Interruption
 from imgsearch.cli_models import models_app, pull
 from imgsearch.cli_options import (
     DeviceOption,
@@ -28,6 +25,7 @@ from imgsearch.cli_options import (
     print_json,
 )
 from imgsearch.cli_query import add_query_commands
+from imgsearch.cli_similar import EXAMPLES, similar
 from imgsearch.data.paths import printable
 from imgsearch.errors import ImgsearchError
 
@@ -103,7 +101,7 @@ def index(
         stronger = _offered_model(library)
 
     def run(under: str | None) -> IndexReport:
-        interruption = _Interruption()
+        interruption = Interruption()
         with (
             imgsearch.Library.open(library, model=under, device=device) as opened,
             interruption.watched(),
@@ -235,35 +233,8 @@ def remove(
 
 
 add_query_commands(app)
+app.command(epilog=examples(*EXAMPLES))(similar)
 app.add_typer(models_app)
-
-
-class _Interruption:
-    """Ctrl-C as a request: the first asks to stop after the batch in hand, the second stops."""
-
-    def __init__(self) -> None:
-        self._asked = False
-
-    def is_set(self) -> bool:
-        return self._asked
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-        terminal.print_note("Finishing the batch in hand. Ctrl-C again stops at once.")
-
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Handle Ctrl-C, and a polite kill, inside this block."""
-        before = {
-            number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def main() -> None:

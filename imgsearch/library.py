@@ -17,13 +17,14 @@ from imgsearch.settings import IndexSettings, default_library_path, preferred_mo
 if TYPE_CHECKING:
     from imgsearch.data.facets import Facets
     from imgsearch.data.filters import Filters
-    from imgsearch.data.reader import StoredPicture
+    from imgsearch.data.reader import CatalogReader, StoredPicture
     from imgsearch.data.records import FailedFile, LibraryStatus, ModelListing
     from imgsearch.data.thumbnail_store import ThumbnailStore
     from imgsearch.indexer.guarded import GuardedDecoder
     from imgsearch.indexer.report import IndexReport, Progress
     from imgsearch.search.engine import QueryEngine
     from imgsearch.search.heat import HeatMap, HeatMapper
+    from imgsearch.search.near_duplicates import DuplicateGroup
     from imgsearch.search.originals import PhotoFile
     from imgsearch.search.query import PictureReference, Query
     from imgsearch.search.results import SearchHit, SearchResults
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     )
 
 
-def _silent(_: Progress) -> None:
+def _silent(*_: object) -> None:
     """Show no progress."""
 
 
@@ -70,6 +71,8 @@ class Library:
         self._guarded: GuardedDecoder | None = None
         self._mapper: HeatMapper | None = None
         self._lock = threading.RLock()
+        self._groups: tuple[object, tuple[DuplicateGroup, ...]] | None = None
+        self._grouping = threading.Lock()
 
     @classmethod
     def open(
@@ -379,6 +382,45 @@ class Library:
                 return False
         return True
 
+    def near_duplicates(
+        self,
+        *,
+        threshold: float | None = None,
+        filters: Filters | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> tuple[DuplicateGroup, ...]:
+        """Return groups of pictures that show the same photograph, most wasted bytes first.
+
+        Found are exact copies and those that were scaled, compressed again, turned by 90 degrees,
+        mirrored, cropped or tilted a little, made grey or written on; photos of one scene are not.
+        `threshold`, 0.6 to 1, is how alike they are at least (default:
+        `search.near_duplicates.DEFAULT_THRESHOLD`).
+
+        Only pictures that were added since the last call are compared, with all others; `progress`
+        is told how many of them are done, and of how many. When `should_stop` returns True, what
+        was compared is kept, and the groups found so far are returned. Pictures whose thumbnail is
+        missing and whose file is not there are left out until it is. Raises UsageError,
+        LibraryNotFound or another LibraryError.
+        """
+        from imgsearch.data.filters import Filters
+        from imgsearch.data.reader import CatalogReader
+        from imgsearch.search.near_duplicates import checked_threshold
+
+        least = checked_threshold(threshold)
+        wanted = filters or Filters()
+        with self._grouping, CatalogReader(self.path) as reader:
+            if reader.is_uninitialised():
+                return ()
+            state = reader.meta("library_id"), reader.meta("generation"), least, wanted
+            if self._groups is not None and self._groups[0] == state:
+                return self._groups[1]
+            groups, complete = self._grouped(
+                reader, least, wanted, progress or _silent, should_stop or _never
+            )
+            self._groups = (state, groups) if complete else None
+            return groups
+
     def status(self) -> LibraryStatus:
         """Return what the library holds. Raises LibraryNotFound or LibraryDamaged."""
         from imgsearch.data.reader import CatalogReader
@@ -481,7 +523,46 @@ class Library:
             files = remove_root(catalog, known)
         with ThumbnailStore(self.path) as thumbnails:
             thumbnails.prune()
+        self._forget_signatures()
         return files
+
+    def _grouped(
+        self,
+        reader: CatalogReader,
+        threshold: float,
+        filters: Filters,
+        progress: Callable[[int, int], None],
+        should_stop: Callable[[], bool],
+    ) -> tuple[tuple[DuplicateGroup, ...], bool]:
+        """Compare what is new; return the groups, and whether everything has been compared."""
+        from imgsearch.data.signature_store import SignaturesLost, SignatureStore
+        from imgsearch.search.near_duplicates import read_groups
+        from imgsearch.search.similar_pairs import VERSION, examine
+
+        with SignatureStore(self.path, VERSION) as store:
+            try:
+                complete = examine(reader, store, self.thumbnail, progress, should_stop)
+                return read_groups(reader, store, threshold, filters), complete
+            except SignaturesLost:
+                # The damaged file is deleted; everything in it can be made again.
+                complete = examine(reader, store, self.thumbnail, progress, should_stop)
+                return read_groups(reader, store, threshold, filters), complete
+
+    def _forget_signatures(self) -> None:
+        """Drop the signatures of pictures that the catalog does not know any more."""
+        from imgsearch.data.reader import CatalogReader
+        from imgsearch.data.signature_store import FILE_NAME, SignaturesLost, SignatureStore
+
+        if not (self.path / FILE_NAME).is_file():
+            return
+        from imgsearch.search.similar_pairs import VERSION, catalog_hashes
+
+        with (
+            CatalogReader(self.path) as reader,
+            SignatureStore(self.path, VERSION) as store,
+            contextlib.suppress(SignaturesLost),
+        ):
+            store.prune(catalog_hashes(reader))
 
     def _queries(self) -> QueryEngine:
         if self._engine is None:

@@ -186,26 +186,23 @@ def as_json(results: Sequence[SearchResults], queries: Sequence[str]) -> str:
     return json.dumps(answers, indent=2)
 
 
-class CsvStream:
-    """A CSV table that grows query by query, on a file or on standard output.
+class CsvTable:
+    """A CSV table that grows row by row, on a file or on standard output.
 
     As RFC 4180 has it (commas, ``\\r\\n``), in UTF-8, with a header line. A text that a spreadsheet
     would take for a formula gets an apostrophe in front; numbers stay numbers. On a terminal,
     control characters are spelt as escapes.
     """
 
-    def __init__(self, stream: BinaryIO, columns: Sequence[Column] = COLUMNS) -> None:
+    def __init__(self, stream: BinaryIO, names: Sequence[str]) -> None:
         """Write the header to `stream`, which the caller keeps and closes."""
         self._stream = stream
-        self._columns = columns
         self._on_terminal = stream.isatty()
-        self._line([column.name for column in columns])
+        self._line(names)
 
-    def write(self, hits: Iterable[SearchHit], query: str = "") -> None:
-        """Append the hits of one query, best first."""
-        for row in _ranked(hits, query):
-            self._line([self._cell(column.value(row)) for column in self._columns])
-        self._stream.flush()
+    def add(self, *values: object) -> None:
+        """Append a row."""
+        self._line([self._cell(value) for value in values])
 
     def _cell(self, value: object) -> object:
         if isinstance(value, list):
@@ -220,6 +217,22 @@ class CsvStream:
         text = io.StringIO()
         csv.writer(text).writerow(cells)
         self._stream.write(_bytes_on_disk(text.getvalue()))
+
+
+class CsvStream:
+    """A `CsvTable` of results, which grows query by query."""
+
+    def __init__(self, stream: BinaryIO, columns: Sequence[Column] = COLUMNS) -> None:
+        """Write the header to `stream`, which the caller keeps and closes."""
+        self._stream = stream
+        self._columns = columns
+        self._table = CsvTable(stream, [column.name for column in columns])
+
+    def write(self, hits: Iterable[SearchHit], query: str = "") -> None:
+        """Append the hits of one query, best first."""
+        for row in _ranked(hits, query):
+            self._table.add(*(column.value(row) for column in self._columns))
+        self._stream.flush()
 
 
 def _bytes_on_disk(text: str) -> bytes:

@@ -17,6 +17,7 @@ from imgsearch.wording import human_bytes
 if TYPE_CHECKING:
     from imgsearch.data.records import FailedFile, LibraryStatus, ModelListing
     from imgsearch.indexer.report import IndexReport, Progress
+    from imgsearch.search.near_duplicates import DuplicateGroup
     from imgsearch.search.results import SearchHit, SearchResults
 
 # Without a terminal, a line of progress is printed this often (seconds).
@@ -52,15 +53,11 @@ def print_results(
     """
     if results.matching == 0:
         print_note("Nothing matches well; the closest are:")
-    link = _is_terminal(sys.stdout)
     for rank, hit in enumerate(results, start=first):
         if show is not None:
             show(hit)
-        shown = printable(hit.path)
-        if link:
-            shown = f"\x1b]8;;{file_uri(hit.path)}\x1b\\{shown}\x1b]8;;\x1b\\"
         measure = hit.date[:10] if hit.strength is None else hit.strength
-        print(f"{rank:3d}  {measure:>3}  {shown}{_more_of(hit)}")
+        print(f"{rank:3d}  {measure:>3}  {_linked(hit.path)}{_more_of(hit)}")
         if hit.parts:
             parts = ", ".join(f"{printable(one.part)} {one.strength}" for one in hit.parts)
             print(f"          id {hit.picture_id}: {parts}")
@@ -76,6 +73,24 @@ def _more_of(hit: SearchHit) -> str:
     if hit.others:
         counts.append(f"+{len(hit.others)} of the same moment")
     return f"  ({', '.join(counts)})" if counts else ""
+
+
+def print_groups(groups: Sequence[DuplicateGroup], *, advise: bool) -> None:
+    """Print groups of near-duplicates, the best of each first and marked.
+
+    With `advise` every line begins with KEEP or with what else it is, for people to decide.
+    """
+    for number, group in enumerate(groups, start=1):
+        count = f"{group.file_count} files"
+        print(f"{number}. {count}, {human_bytes(group.wasted_bytes)} besides the best")
+        for hit, alike in zip(group.hits, group.alike, strict=True):
+            facts = hit.facts
+            size = f"{facts.width} x {facts.height}, {facts.format}, {human_bytes(hit.byte_size)}"
+            for copy, path in enumerate((hit.path, *hit.duplicates)):
+                keep = hit is group.best and not copy
+                mark = ("KEEP " if keep else "other") if advise else ("*" if keep else " ")
+                how = "best" if keep else "same content" if alike == 1 or copy else f"{alike:.2f}"
+                print(f"  {mark} {how:12}  {_linked(path)}  ({size})")
 
 
 def file_uri(path: str) -> str:
@@ -114,6 +129,30 @@ def progress_display() -> Iterator[Callable[[Progress], None]]:
             )
 
         yield show
+
+
+@contextmanager
+def count_display(doing: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a callback that shows how many of how many are done, as `progress_display` does."""
+    if not _is_terminal(sys.stderr):
+        last = time.monotonic()
+
+        def tell(done: int, total: int) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _PLAIN_PROGRESS_SECONDS:
+                last = time.monotonic()
+                print(f"{doing}: {done} of {total} photos", file=sys.stderr, flush=True)
+
+        yield tell
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 class _PlainProgress:
@@ -224,6 +263,14 @@ def print_failures(failures: Sequence[FailedFile]) -> None:
         print(f"{printable(failure.path)}: {printable(failure.reason)}")
     if not failures:
         print("No file has failed.")
+
+
+def _linked(path: str) -> str:
+    """Return the path as it is shown; on a terminal, as a link to the file."""
+    shown = printable(path)
+    if not _is_terminal(sys.stdout):
+        return shown
+    return f"\x1b]8;;{file_uri(path)}\x1b\\{shown}\x1b]8;;\x1b\\"
 
 
 def _is_terminal(stream: TextIO) -> bool:

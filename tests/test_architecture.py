@@ -41,8 +41,12 @@ ALLOWED = {
         "search",
         "data",
     },
+    "cli_interruption": {"terminal"},
+    "cli_similar": {"cli_options", "cli_interruption", "library", "search", "terminal"},
     "cli": {
+        "cli_interruption",
         "cli_options",
+        "cli_similar",
         "cli_models",
         "cli_query",
         "library",

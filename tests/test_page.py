@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ from imgsearch.ui.asked import (
     to_address,
 )
 from imgsearch.ui.detail import described
-from imgsearch.ui.export import as_csv, as_text
+from imgsearch.ui.export import as_csv, as_text, groups_as_csv, surplus_as_text
 from imgsearch.ui.gate import Gate
 from imgsearch.ui.jobs import IndexJob
 from imgsearch.ui.server import is_loopback, listen
@@ -396,6 +397,36 @@ def test_visitors_from_elsewhere_cannot_choose_folders(filled: Shared) -> None:
     assert not app.exception
     assert [button.label for button in app.button] == []
     assert [field.label for field in app.text_input] == []
+
+
+SIMILAR = "from imgsearch.ui.similar_page import show_similar\nshow_similar()"
+
+
+def test_the_page_of_copies_marks_the_best(
+    filled: Shared, folder: Path, settings: IndexSettings
+) -> None:
+    shutil.copy(folder / "red.png", folder / "red <b> again.png")
+    filled.library.index(folder, settings=settings)
+
+    app = AppTest.from_string(SIMILAR, default_timeout=20).run()
+
+    assert not app.exception
+    assert any("1 group with 2 files" in text.value for text in app.text)
+    assert [code.value for code in app.code] == [
+        str(folder / "red <b> again.png"),
+        str(folder / "red.png"),
+    ]
+    [group] = filled.library.near_duplicates()
+    assert surplus_as_text([group]) == bytes(folder / "red.png") + b"\n"
+    assert groups_as_csv([group]).count(b"\n") == 3
+
+
+@pytest.mark.usefixtures("filled")
+def test_the_page_of_copies_says_when_there_are_none() -> None:
+    app = AppTest.from_string(SIMILAR, default_timeout=20).run()
+
+    assert not app.exception
+    assert any("no copies" in text.value for text in app.text)
 
 
 def test_lists_for_spreadsheets_hold_no_formulas(filled: Shared, folder: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from imgsearch.data.reader import CatalogReader, StoredPicture
+from imgsearch.data.reader import CatalogReader
 from imgsearch.data.vector_cache import VectorIndex
 from imgsearch.search.background import Background
 from imgsearch.search.cutoff import WEIGHED, distinctness, relevant_count
@@ -22,7 +22,7 @@ from imgsearch.search.ranking import (
     part_cosines,
     rank,
 )
-from imgsearch.search.results import PartScore, SearchHit
+from imgsearch.search.results import PartScore, SearchHit, hit_of
 from imgsearch.search.strength import StrengthScale
 
 # Where queries by pictures stop: at the middle of the scale of strengths.
@@ -161,23 +161,6 @@ class Answering:
             )
             for hit, row in zip(hits, cosines.tolist(), strict=True)
         )
-
-
-def hit_of(
-    picture: StoredPicture, score: float | None = None, strength: int | None = None
-) -> SearchHit:
-    """Return a picture of the catalog as a result."""
-    return SearchHit(
-        path=picture.paths[0],
-        score=score,
-        picture_id=picture.id,
-        duplicates=picture.paths[1:],
-        byte_size=picture.byte_size,
-        facts=picture.facts,
-        content_hash=picture.content_hash.hex(),
-        modified=picture.modified,
-        strength=strength,
-    )
 
 
 def _sorted(hits: tuple[SearchHit, ...], order: str) -> tuple[SearchHit, ...]:

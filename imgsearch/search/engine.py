@@ -18,13 +18,13 @@ from imgsearch.data.reader import CatalogReader, StoredModel, StoredPicture
 from imgsearch.data.vector_cache import VectorCache, VectorIndex
 from imgsearch.encoders import STARTER, Encoder, load_encoder
 from imgsearch.errors import LibraryEmpty, ModelNotFound
-from imgsearch.search.answer import Answering, hit_of
+from imgsearch.search.answer import Answering
 from imgsearch.search.background import FIXED_TEXTS, SAMPLE, Background
 from imgsearch.search.encoding import encode_queries
 from imgsearch.search.grouping import Likeness
 from imgsearch.search.query import Query, note_about
 from imgsearch.search.ranking import EncodedQuery, IndexImplausible
-from imgsearch.search.results import SearchHit, SearchResults
+from imgsearch.search.results import SearchHit, SearchResults, hit_of
 
 
 class QueryEngine:

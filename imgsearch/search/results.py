@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import overload
 
 from imgsearch.data.paths import printable
+from imgsearch.data.reader import StoredPicture
 from imgsearch.data.records import PictureFacts
 
 
@@ -98,3 +99,20 @@ class SearchResults(Sequence[SearchHit]):
 
     def __iter__(self) -> Iterator[SearchHit]:
         return iter(self.hits)
+
+
+def hit_of(
+    picture: StoredPicture, score: float | None = None, strength: int | None = None
+) -> SearchHit:
+    """Return the hit that shows a stored picture."""
+    return SearchHit(
+        path=picture.paths[0],
+        score=score,
+        picture_id=picture.id,
+        duplicates=picture.paths[1:],
+        byte_size=picture.byte_size,
+        facts=picture.facts,
+        content_hash=picture.content_hash.hex(),
+        modified=picture.modified,
+        strength=strength,
+    )

@@ -1,4 +1,4 @@
-"""Indexing in the background, at most one run at a time, watched by every visitor."""
+"""Indexing and comparing in the background, one run at a time each, watched by every visitor."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from imgsearch import ImgsearchError, IndexReport, Library, Progress
+from imgsearch import DuplicateGroup, ImgsearchError, IndexReport, Library, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +74,80 @@ class IndexJob:
     def _note(self, progress: Progress) -> None:
         with self._lock:
             self._state = replace(self._state, progress=progress)
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarState:
+    """How the latest comparison stands: `groups` when it has ended well, `error` when not.
+
+    `done` of `total` photos are compared; `stopped` tells that somebody asked it to end early.
+    """
+
+    threshold: float = 0.0
+    running: bool = False
+    done: int = 0
+    total: int = 0
+    stopped: bool = False
+    groups: tuple[DuplicateGroup, ...] | None = None
+    error: str | None = None
+
+
+class SimilarJob:
+    """Finds near-duplicates in the background. Safe to use from several threads."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._ended = threading.Event()
+        self._state = SimilarState()
+
+    @property
+    def state(self) -> SimilarState:
+        """How the latest comparison stands."""
+        return self._state
+
+    def start(self, threshold: float) -> None:
+        """Begin to compare what is new, unless a comparison is under way."""
+        with self._lock:
+            if self._state.running:
+                return
+            self._stop.clear()
+            self._ended.clear()
+            self._state = SimilarState(threshold, running=True)
+        threading.Thread(target=self._run, name="imgsearch-similar", daemon=True).start()
+
+    def wait(self, seconds: float) -> SimilarState:
+        """Return how it stands once it has ended, or after so long."""
+        self._ended.wait(seconds)
+        return self._state
+
+    def stop(self) -> None:
+        """Ask the comparison to end soon; what was compared is kept."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        groups: tuple[DuplicateGroup, ...] | None = None
+        message: str | None = (
+            "The comparison ended unexpectedly; the terminal that shows this page says why."
+        )
+        try:
+            groups = self._library.near_duplicates(
+                threshold=self._state.threshold,
+                progress=self._note,
+                should_stop=self._stop.is_set,
+            )
+            message = None
+        except ImgsearchError as error:
+            message = str(error)
+        finally:
+            with self._lock:
+                stopped = self._stop.is_set()
+                self._state = replace(
+                    self._state, running=False, stopped=stopped, groups=groups, error=message
+                )
+            self._ended.set()
+
+    def _note(self, done: int, total: int) -> None:
+        with self._lock:
+            self._state = replace(self._state, done=done, total=total)

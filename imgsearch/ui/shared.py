@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imgsearch import Encoder, Library
-from imgsearch.ui.jobs import IndexJob
+from imgsearch.ui.jobs import IndexJob, SimilarJob
 
 # Selections that can be downloaded as a zip; older ones are forgotten.
 _SELECTIONS_KEPT = 64
@@ -30,6 +30,7 @@ class Shared:
         self.local = local
         self.library = Library.open(library, model=model, device=device)
         self.job = IndexJob(lambda: Library.open(library, model=model, device=device))
+        self.similar = SimilarJob(self.library)
         self._selections: OrderedDict[str, tuple[int, ...]] = OrderedDict()
         self._lock = threading.Lock()
 

@@ -82,6 +82,14 @@ a.imgsearch-button { display: inline-block; padding: .45rem .8rem; border-radius
   text-decoration: none !important; }
 a.imgsearch-button:hover, a.imgsearch-button:focus-visible { border-color: currentColor; }
 .st-key-selection a.imgsearch-button { color: #fff !important; }
+.imgsearch-group { display: flex; flex-wrap: wrap; gap: .8rem; margin: 0 !important; padding: 0; }
+.imgsearch-group li { list-style: none; width: 14rem; max-width: 100%; margin: 0 !important;
+  padding: .4rem; border-radius: .5rem; border: 2px solid transparent; font-size: .85rem;
+  overflow-wrap: anywhere; }
+.imgsearch-group li.best { border-color: var(--st-primary-color, #0b6e4f); }
+.imgsearch-group img { display: block; width: 100%; height: 9rem; object-fit: contain;
+  border-radius: .3rem; background: rgba(128, 128, 128, .15); }
+.imgsearch-group strong, .imgsearch-group span { display: block; }
 .imgsearch-map { width: 100%; border-radius: .4rem; display: block; }
 @media (prefers-color-scheme: dark) {
   [data-testid="stBaseButton-primary"], [data-testid="stBaseButton-primaryFormSubmit"] {
