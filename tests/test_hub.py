@@ -15,6 +15,7 @@ import pytest
 from conftest import EXAMPLES
 from test_checkpoints import make_clip
 
+import imgsearch
 from imgsearch.offer import OFFERED
 
 NAME = "owner/tiny"
@@ -173,6 +174,26 @@ def test_a_repository_without_safe_weights_is_refused_before_the_download(
         answer = run(tmp_path, endpoint, "models", "pull", NAME)
 
     assert_one_clear_message(answer, reason)
+    assert behaviour.ranges == []
+
+
+def test_without_torch_a_checkpoint_is_refused_before_the_download(
+    tmp_path: Path, model: Path
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import importlib.util\n"
+        "real = importlib.util.find_spec\n"
+        "def without(name, package=None):\n"
+        "    return None if name in ('torch', 'transformers') else real(name, package)\n"
+        "importlib.util.find_spec = without\n"
+    )
+    behaviour = hub.Behaviour()
+    path = os.pathsep.join([str(tmp_path / "site"), str(Path(imgsearch.__file__).parent.parent)])
+    with hub.serve(NAME, model, behaviour) as endpoint:
+        answer = run(tmp_path, endpoint, "index", str(EXAMPLES), "--model", NAME, PYTHONPATH=path)
+
+    assert_one_clear_message(answer, "imgsearch-engine[torch]")
     assert behaviour.ranges == []
 
 
