@@ -288,7 +288,7 @@ class Sink:
         if self.file is not None:
             from imgsearch.outputs import write_results
 
-            write_results(results, names, self.file)
+            write_results(results, names, self.file, first=self.offset + 1)
             count = sum(len(found) for found in results)
             print(f"Wrote {count} results to {printable(str(self.file))}.")
         elif self.as_json and len(results) == 1:
@@ -296,7 +296,7 @@ class Sink:
         elif self.as_json:
             from imgsearch.outputs import as_json
 
-            print(as_json(results, names))
+            print(as_json(results, names, self.offset + 1))
         elif self.paths or self.null:
             found = [hit.path for one in results for hit in one]
             terminal.write_paths(found, b"\0" if self.null else b"\n")

@@ -99,6 +99,8 @@ COLUMNS = (
     Column("lens", Kind.TEXT, lambda row: row.hit.facts.lens),
     Column("latitude", Kind.REAL, lambda row: row.hit.facts.latitude),
     Column("longitude", Kind.REAL, lambda row: row.hit.facts.longitude),
+    Column("rating", Kind.INTEGER, lambda row: row.hit.facts.rating),
+    Column("keywords", Kind.PATHS, lambda row: list(row.hit.facts.keywords)),
     Column("content_hash", Kind.TEXT, lambda row: row.hit.content_hash),
     Column("picture_id", Kind.INTEGER, lambda row: row.hit.picture_id),
     Column("duplicates", Kind.PATHS, lambda row: list(row.hit.duplicates)),
@@ -112,13 +114,14 @@ def write_results(
     queries: Sequence[str],
     path: Path,
     format: Format | None = None,
+    first: int = 1,
 ) -> None:
     """Write the results of some queries, one of `results` to each of `queries`, as a file.
 
     The file appears whole or not at all. One that is there is replaced only if it is a regular
     file whose name says that it holds results (.json, .csv, .parquet): never a photo, a link or a
-    device. `format` is by default what the suffix says. Raises OutputInvalid, OutputFailed, or
-    ExtraMissing where Parquet is asked for without pyarrow.
+    device. `format` is by default what the suffix says; ranks begin at `first`. Raises
+    OutputInvalid, OutputFailed, or ExtraMissing where Parquet is asked for without pyarrow.
     """
     chosen = format or Format.of(path)
     if chosen is Format.PARQUET:
@@ -126,13 +129,13 @@ def write_results(
     check_place(path)
     with _replacing(path) as file:
         if chosen is Format.JSON:
-            file.write(as_json(results, queries).encode("ascii") + b"\n")
+            file.write(as_json(results, queries, first).encode("ascii") + b"\n")
         elif chosen is Format.CSV:
             table = CsvStream(file)
             for query, hits in zip(queries, results, strict=True):
-                table.write(hits, query)
+                table.write(hits, query, first)
         else:
-            _write_parquet(_rows(results, queries), file)
+            _write_parquet(_rows(results, queries, first), file)
 
 
 def check_place(path: Path) -> None:
@@ -165,10 +168,11 @@ def check_parquet() -> None:
         ) from error
 
 
-def as_json(results: Sequence[SearchResults], queries: Sequence[str]) -> str:
+def as_json(results: Sequence[SearchResults], queries: Sequence[str], first: int = 1) -> str:
     """Return an ASCII JSON list with one object a query.
 
-    Each has `query`, `model`, `note`, `total` and `hits`, a list of objects with the other columns.
+    Each has `query`, `model`, `note`, `total`, `matching` (see `SearchResults`) and `hits`, a list
+    of objects with the other columns. Ranks begin at `first`.
     """
     answers = [
         {
@@ -176,9 +180,10 @@ def as_json(results: Sequence[SearchResults], queries: Sequence[str]) -> str:
             "model": found.model,
             "note": found.note,
             "total": found.total,
+            "matching": found.matching,
             "hits": [
                 {column.name: column.value(row) for column in COLUMNS if column.name != "query"}
-                for row in _ranked(found, query)
+                for row in _ranked(found, query, first)
             ],
         }
         for query, found in zip(queries, results, strict=True)
@@ -228,9 +233,9 @@ class CsvStream:
         self._columns = columns
         self._table = CsvTable(stream, [column.name for column in columns])
 
-    def write(self, hits: Iterable[SearchHit], query: str = "") -> None:
-        """Append the hits of one query, best first."""
-        for row in _ranked(hits, query):
+    def write(self, hits: Iterable[SearchHit], query: str = "", first: int = 1) -> None:
+        """Append the hits of one query, best first, with ranks from `first` on."""
+        for row in _ranked(hits, query, first):
             self._table.add(*(column.value(row) for column in self._columns))
         self._stream.flush()
 
@@ -243,13 +248,13 @@ def _bytes_on_disk(text: str) -> bytes:
         return text.encode("utf-8", "backslashreplace")
 
 
-def _ranked(hits: Iterable[SearchHit], query: str) -> Iterator[Row]:
-    return (Row(query, rank, hit) for rank, hit in enumerate(hits, start=1))
+def _ranked(hits: Iterable[SearchHit], query: str, first: int) -> Iterator[Row]:
+    return (Row(query, rank, hit) for rank, hit in enumerate(hits, start=first))
 
 
-def _rows(results: Sequence[SearchResults], queries: Sequence[str]) -> Iterator[Row]:
+def _rows(results: Sequence[SearchResults], queries: Sequence[str], first: int) -> Iterator[Row]:
     for query, found in zip(queries, results, strict=True):
-        yield from _ranked(found, query)
+        yield from _ranked(found, query, first)
 
 
 def _write_parquet(rows: Iterable[Row], file: BinaryIO) -> None:

@@ -189,7 +189,7 @@ def facts_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_filters(facts_library: Path, options: str, expected: set[str]) -> None:
     arguments = [*shlex.split(options), "--library", str(facts_library / "library"), "--json"]
 
-    ranked = run("query", "dark", *arguments, cwd=facts_library)
+    ranked = run("query", "dark", "--all", "--no-group", *arguments, cwd=facts_library)
     listed = run("query", *arguments, cwd=facts_library)
 
     for answer in (ranked, listed):
@@ -199,7 +199,7 @@ def test_filters(facts_library: Path, options: str, expected: set[str]) -> None:
 
 
 def test_dates_in_the_text_count_only_when_asked_for(facts_library: Path) -> None:
-    command = ["query", "dark", "in", "june", "2023", "--paths", "--library"]
+    command = ["query", "dark in june 2023", "--all", "--no-group", "--paths", "--library"]
 
     plain = run(*command, str(facts_library / "library"))
     dated = run(*command, str(facts_library / "library"), "--dates")

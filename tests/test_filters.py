@@ -285,7 +285,7 @@ def test_edges_of_the_earth(
 ) -> None:
     write_rows(tmp_path, [Row(place=place) for place in (*inside, *outside)])
     with Library.open(tmp_path, model=FakeEncoder()) as library:
-        found = library.search(like=QUERY, filters=Filters(near=near))
+        found = library.search(like=QUERY, filters=Filters(near=near), **WHOLE)
 
     assert sorted(ids_of(found)) == list(range(1, len(inside) + 1))
 
@@ -367,7 +367,7 @@ def test_the_facets_are_what_can_be_filtered_by(album: Album) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"text": "red", "sort": "size"}, "no order 'size'"),
+        ({"text": "red", "sort": "age"}, "no order 'age'"),
         ({"text": "red", "offset": -1}, "offset is -1"),
         ({"text": "red", "limit": 0}, "limit is 0"),
         ({"text": " \n"}, "empty"),
@@ -393,7 +393,7 @@ def test_a_picture_of_the_library_finds_itself(album: Album) -> None:
     asked = album.library.search("red", filters=Filters(formats=("WEBP",)))[0]
 
     found = album.library.search(
-        like=asked.picture_id, filters=Filters(folders=(str(album.second),))
+        like=asked.picture_id, filters=Filters(folders=(str(album.second),)), **WHOLE
     )
 
     assert found[0].score == pytest.approx(1.0, abs=1e-3)

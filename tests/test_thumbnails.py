@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from conftest import MakePhoto
+from conftest import WHOLE, MakePhoto
 from PIL import ExifTags, Image, ImageCms
 
 from imgsearch import IndexSettings, Library, PhotoNotFound
@@ -33,7 +33,7 @@ class CroppingEncoder(FakeEncoder):
 
 
 def hash_of(library: Library, name: str) -> str:
-    [found] = [hit for hit in library.search("red", limit=1000) if hit.name == name]
+    [found] = [hit for hit in library.search("red", limit=1000, **WHOLE) if hit.name == name]
     return found.content_hash
 
 
@@ -110,7 +110,7 @@ def wall(
         image.save(place / "photos" / name, exif=exif)
     with Library.open(place / "library", model=request.param) as library:
         library.index(place / "photos", settings=IndexSettings(decode_workers=2))
-        hits = library.search("red", limit=1000)
+        hits = library.search("red", limit=1000, **WHOLE)
         held = cached(library)
         assert held.keys() == {hit.content_hash for hit in hits}
         yield Wall(library, {hit.name: held[hit.content_hash] for hit in hits})

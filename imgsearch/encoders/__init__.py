@@ -37,10 +37,9 @@ def load_encoder(model: str = STARTER, device: str | None = None) -> Encoder:
     if folder.is_dir():
         return _from_folder(folder.resolve(), device)
     if model.count("/") == 1 and not model.startswith((".", "/", "~")):
-        from imgsearch.encoders.fleet import on_devices
         from imgsearch.encoders.hub import from_hub
 
-        return on_devices(partial(from_hub, model), device)
+        return from_hub(model, device)
     raise ModelNotFound(
         f"There is no model {model!r}. Use 'starter', a name that `imgsearch models` lists, a "
         "model folder, or a hub name such as openai/clip-vit-base-patch32."

@@ -31,9 +31,7 @@ def on_devices(load: Callable[[str | None], Encoder], device: str | None) -> Enc
     for name in names[1:]:
         check_device(name)
     first = load(names[0] if names else device)
-    # What has no pace of its own runs on no device: a graph that ONNX Runtime takes to the CPU.
-    several = len(names) > 1 and hasattr(first, "pace")
-    return FleetEncoder(first, names) if several else first
+    return FleetEncoder(first, names) if len(names) > 1 else first
 
 
 class FleetEncoder:

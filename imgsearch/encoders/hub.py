@@ -11,6 +11,7 @@ import errno
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from imgsearch.encoders.base import Encoder
@@ -36,8 +37,10 @@ def from_hub(source: str, device: str | None = None) -> Encoder:
     revision = folder.name + layout.mark
     if layout.kind is Kind.CHECKPOINT:
         from imgsearch.encoders.checkpoint import CheckpointEncoder
+        from imgsearch.encoders.fleet import on_devices
 
-        return CheckpointEncoder(name, folder, revision, f"{name}@{revision}", device)
+        source = f"{name}@{revision}"
+        return on_devices(partial(CheckpointEncoder, name, folder, revision, source), device)
     if layout.kind is Kind.EXPORT:
         from imgsearch.encoders.onnx_export import OnnxExportEncoder
 
