@@ -22,7 +22,7 @@ from common import Result, at_most, excuses, new_parser, report, say, starter_re
 from imgsearch import Filters, Near
 from imgsearch.data.catalog import Catalog
 from imgsearch.data.connection import SCHEMA_VERSION
-from imgsearch.data.filters import filtered_ids, newest_ids
+from imgsearch.data.filters import filtered_ids, listed_ids
 from imgsearch.data.photo_store import PhotoStore
 from imgsearch.data.reader import CatalogReader
 from imgsearch.data.records import FileStat, NewPhoto, PictureFacts
@@ -96,7 +96,7 @@ def _measure(library: Path, count: int, seed: int) -> list[Result]:
                     note += ", not slower than none" if search_cpu <= cpu else ", SLOWER than none"
                 what = f"{kind}: {len(ids)} pass"
                 results.append(at_most(what, select + search, "ms", _TARGET_MS, note))
-        by_date, cpu = _timed(lambda: newest_ids(reader, model, Filters(), _TOP_K, 0))
+        by_date, cpu = _timed(lambda: listed_ids(reader, model, Filters(), "date", _TOP_K, 0))
         results.append(at_most("none, by date", by_date, "ms", _TARGET_MS, f"cpu {cpu:.1f}"))
     return results
 

@@ -52,15 +52,21 @@ class Answering:
     likeness: Likeness
 
     def answer(
-        self, query: Query, encoded: EncodedQuery, among: npt.NDArray[np.int64] | None
+        self,
+        query: Query,
+        encoded: EncodedQuery,
+        among: npt.NDArray[np.int64] | None,
+        candidates: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]] | None = None,
     ) -> Answer:
         """Answer the query, looking at the pictures `among` or at all.
 
-        Raises IndexImplausible where index and catalog contradict each other.
+        `candidates` are the best of these, ids and cosines, at least `candidates_needed` of them if
+        there are so many; without, they are searched for. Raises IndexImplausible where index and
+        catalog contradict each other.
         """
-        # Behind the pool come as many as its groups may take from the page.
-        end = query.offset + query.limit + POOL * query.group
-        ranking = rank(self.index, encoded, self.background, end, among)
+        if candidates is None:
+            candidates = self.index.search(encoded.target, candidates_needed(query), among)
+        ranking = rank(self.index, encoded, self.background, candidates)
         scale = encoded.scale(self.background)
         total = len(self.index) if among is None else len(among)
         ranking, matching = self._cut(query, encoded, ranking, scale, total)
@@ -161,6 +167,16 @@ class Answering:
             )
             for hit, row in zip(hits, cosines.tolist(), strict=True)
         )
+
+
+def candidates_needed(query: Query) -> int:
+    """Return how many of the best matches a query has to look at."""
+    end = query.offset + query.limit
+    plain = query.sort == "match" and not (query.cut_off or query.group or query.min_strength)
+    if plain and not query.unwanted:
+        return end
+    # Behind the pool come as many as its groups may take from the page.
+    return max(POOL, end + POOL * query.group)
 
 
 def _sorted(hits: tuple[SearchHit, ...], order: str) -> tuple[SearchHit, ...]:

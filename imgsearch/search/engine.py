@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,13 +18,17 @@ from imgsearch.data.reader import CatalogReader, StoredModel, StoredPicture
 from imgsearch.data.vector_cache import VectorCache, VectorIndex
 from imgsearch.encoders import STARTER, Encoder, load_encoder
 from imgsearch.errors import LibraryEmpty, ModelNotFound
-from imgsearch.search.answer import Answering
+from imgsearch.search.answer import Answering, candidates_needed
 from imgsearch.search.background import FIXED_TEXTS, SAMPLE, Background
 from imgsearch.search.encoding import encode_queries
 from imgsearch.search.grouping import Likeness
 from imgsearch.search.query import Query, note_about
 from imgsearch.search.ranking import EncodedQuery, IndexImplausible
 from imgsearch.search.results import SearchHit, SearchResults, hit_of
+
+# Queries that are searched for at once: on GPUs fewer would not pay (see `data.gpu_index`).
+_TOGETHER = 128
+_Candidates = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
 
 
 class QueryEngine:
@@ -81,12 +85,16 @@ class QueryEngine:
                 f"This library holds no vectors of the model {model.name!r} yet. Make them with: "
                 "imgsearch index FOLDER"
             )
-        answers = iter(encoded)
+        answers = iter(
+            [
+                self._answered(query, one, model, candidates)
+                for query, one, candidates in zip(
+                    asking, encoded, _candidates(index, asking, encoded), strict=True
+                )
+            ]
+        )
         return [
-            self._listed(query, model)
-            if query.is_empty
-            else self._answered(query, next(answers), model)
-            for query in queries
+            self._listed(query, model) if query.is_empty else next(answers) for query in queries
         ]
 
     def pictures(self, ids: Sequence[int]) -> tuple[SearchHit, ...]:
@@ -191,7 +199,13 @@ class QueryEngine:
     def _encoded(self, queries: Sequence[Query], model: StoredModel) -> list[EncodedQuery]:
         return encode_queries(queries, self._encoder_of(model), self._reader, model)
 
-    def _answered(self, query: Query, encoded: EncodedQuery, model: StoredModel) -> SearchResults:
+    def _answered(
+        self,
+        query: Query,
+        encoded: EncodedQuery,
+        model: StoredModel,
+        candidates: _Candidates | None,
+    ) -> SearchResults:
         among = filtered_ids(self._reader, model, query.filters) if query.filters.any else None
         note = note_about(query.words, self._encoder_of(model).description)
         for trust_cache in (True, False):
@@ -204,7 +218,7 @@ class QueryEngine:
             alike = Likeness() if model.source == STARTER else Likeness.measured(ground.sample)
             answering = Answering(self._reader, index, ground, alike)
             with contextlib.suppress(IndexImplausible):
-                found = answering.answer(query, encoded, among)
+                found = answering.answer(query, encoded, among, candidates if trust_cache else None)
                 return SearchResults(found.hits, model.name, note, found.total, found.matching)
         raise damaged(self._library)
 
@@ -227,6 +241,20 @@ class QueryEngine:
         if self._ground is None or self._ground[0] is not index:
             self._ground = index, Background.of(index.sample(SAMPLE), self._fixed_texts(model))
         return self._ground[1]
+
+
+def _candidates(
+    index: VectorIndex, queries: Sequence[Query], encoded: Sequence[EncodedQuery]
+) -> Iterator[_Candidates | None]:
+    """Yield what a search for many at once finds for each query; None to search for it alone."""
+    for start in range(0, len(queries), _TOGETHER):
+        part = queries[start : start + _TOGETHER]
+        if len(part) == 1 or any(query.filters.any for query in part):
+            yield from [None] * len(part)
+            continue
+        targets = np.stack([one.target for one in encoded[start : start + _TOGETHER]])
+        ids, scores = index.search_many(targets, max(map(candidates_needed, part)))
+        yield from zip(ids, scores, strict=True)
 
 
 def _is(model: StoredModel, encoder: Encoder) -> bool:

@@ -87,24 +87,15 @@ def rank(
     index: VectorIndex,
     query: EncodedQuery,
     background: Background,
-    end: int,
-    among: Ids | None,
+    candidates: tuple[Ids, Floats],
 ) -> Ranking:
-    """Return the best pictures, at least `end` or the pool of them if there are so many.
+    """Return candidates (ids, cosines), best first, in the order that regards what is not wanted.
 
-    With `among` only these pictures are looked at. Ties go to the lower id. Raises IndexImplausible
-    where that is not what cosines can be.
+    Raises IndexImplausible where these are not what cosines can be.
     """
-    ids, scores = index.search(query.target, max(POOL, end), among)
+    ids, scores = candidates
     if not plausible(ids[:0], scores, set()):
         raise IndexImplausible
-    return rescored(index, query, background, ids, scores)
-
-
-def rescored(
-    index: VectorIndex, query: EncodedQuery, background: Background, ids: Ids, scores: Floats
-) -> Ranking:
-    """Return candidates, best first, in the order that regards what is not wanted, too."""
     pooled = min(POOL, len(ids))
     if not query.has_unwanted:
         return Ranking(ids, scores, pooled)
