@@ -184,10 +184,10 @@ class CatalogReader:
         modified: dict[int, int] = {}
         facts: dict[int, tuple[Any, ...]] = {}
         for id_, root, path, mtime_ns, *rest in rows:
-            folder = from_stored(root)
+            folder = os.path.normpath(from_stored(root))
             full = os.path.normpath(os.path.join(folder, from_stored(path)))
             # A catalog is a file like any other: what it says must not lead out of its roots.
-            if os.path.commonpath((folder, full)) != os.path.normpath(folder):
+            if not full.startswith(folder.rstrip(os.sep) + os.sep):
                 continue
             paths.setdefault(id_, []).append(full)
             modified[id_] = min(mtime_ns, modified.get(id_, mtime_ns))
