@@ -685,7 +685,7 @@ def test_visitors_from_elsewhere_run_saved_searches_and_change_none(filled: Shar
 
     assert shown(app) == ["red.png"]
     labels = {button.label for button in app.button}
-    assert not labels & {"Save this search", "Forget it"}
+    assert not labels & {"Save this search", "Forget"}
 
 
 @pytest.mark.usefixtures("filled")

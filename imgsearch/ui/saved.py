@@ -36,8 +36,8 @@ def show_saved(shared: Shared, asked: Asked, anything: bool, run: Callable[[Aske
             )
         if not shared.local:
             return
-        with st.container(horizontal=True):
-            if asked.saved in saved and st.button("Forget it", icon=":material/close:"):
+        with st.container(horizontal=True, gap="xsmall"):
+            if asked.saved in saved and st.button("Forget", icon=":material/close:"):
                 confirm_forgetting(shared, asked.saved, run)
             if st.button("Save this search", icon=":material/bookmark_add:", disabled=not anything):
                 ask_for_name(shared, asked, saved)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -81,7 +81,7 @@ def _adopt_address(shared: Shared, facets: Facets) -> None:
     if address != state.get("address") or "q" not in state:
         asked = from_address(address)
         if asked.saved and "sort" not in address:
-            asked = _as_it_was_saved(shared, asked)
+            asked = _as_it_was_saved(shared, asked, address)
         state.address = address
         _adopt(asked)
     # A folder or camera in the address may be gone from the library since.
@@ -94,21 +94,14 @@ def _adopt_address(shared: Shared, facets: Facets) -> None:
         state[key] = [value for value in state[key] if value in known]
 
 
-def _as_it_was_saved(shared: Shared, asked: Asked) -> Asked:
-    """Return what is asked, with the order, marks and cut-off of its saved search."""
+def _as_it_was_saved(shared: Shared, asked: Asked, said: Collection[str]) -> Asked:
+    """Return what is asked, with what its saved search has where the address says nothing."""
     saved = shared.library.saved_searches().get(asked.saved)
     if saved is None:
         return asked
     kept = as_saved(asked.saved, saved)
-    return replace(
-        asked,
-        good=kept.good,
-        bad=kept.bad,
-        sort=kept.sort,
-        strength=kept.strength,
-        weaker=kept.weaker,
-        frames=kept.frames,
-    )
+    names = {"good", "bad", "sort", "strength", "weaker", "frames"}.difference(said)
+    return replace(asked, **{name: getattr(kept, name) for name in names})
 
 
 def _adopt(asked: Asked) -> None:
@@ -173,7 +166,7 @@ def _look_like(picture_id: int | None) -> None:
 
 
 def _show_box(shared: Shared) -> None:
-    box, beside = st.columns([5, 1.6], vertical_alignment="center")
+    box, beside = st.columns([5, 1.7], vertical_alignment="center")
     box.text_input(
         "Search your photos",
         key="q",
@@ -183,7 +176,7 @@ def _show_box(shared: Shared) -> None:
         on_change=_typed,
     )
     generation = st.session_state.setdefault("uploads", 0)
-    row = beside.container(horizontal=True)
+    row = beside.container(horizontal=True, gap="xsmall")
     with row.popover("By picture", icon=":material/image_search:", key=f"by-{generation}"):
         st.write("Find photos that look like a picture. You can also paste one, or drop it.")
         st.caption(f"Up to {MAX_UPLOAD_MEGABYTES} MB; it is not kept.")
@@ -193,7 +186,7 @@ def _show_box(shared: Shared) -> None:
             max_upload_size=MAX_UPLOAD_MEGABYTES,
             label_visibility="collapsed",
         )
-    with row.popover("Help", icon=":material/help:"):
+    with row.popover(":material/help:", help="How to search"):
         st.markdown(_HELP)
     if upload is not None:
         # With the next keys the widgets are new ones: closed, and the file is forgotten.
