@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -150,14 +149,10 @@ def filters_of(
 
 def with_dates_of(text: str, filters: Filters) -> tuple[str, Filters]:
     """Take a date out of the words of a query; return the rest, and filters that hold it too."""
-    from imgsearch.search.dates import split_dates
+    from imgsearch.search.dates import narrowed, split_dates
 
     words, period = split_dates(text, date.today())
-    if period is None:
-        return text, filters
-    since = max(period.since, filters.since or date.min)
-    until = min(period.until, filters.until or date.max)
-    return words, replace(filters, since=since, until=until)
+    return (text, filters) if period is None else (words, narrowed(filters, period))
 
 
 def _near(text: str) -> Near:

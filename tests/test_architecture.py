@@ -56,7 +56,7 @@ ALLOWED = {
         "indexer",
         "data",
     },
-    "ui": {"ui", "library", "outputs"},
+    "ui": {"ui", "library", "outputs", "search"},
     "errors": set(),
     "settings": set(),
     "wording": set(),

@@ -11,6 +11,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -327,6 +328,161 @@ def test_the_keyboard_is_enough(visitor: Visitor) -> None:
     expect(visitor.dialog).to_have_count(0)
 
 
+def test_help_and_a_query_in_parts(visitor: Visitor) -> None:
+    visitor.page.get_by_role("button", name="help icon").first.click()
+    expect(visitor.page.get_by_text("beaches without people")).to_be_visible()
+    visitor.page.keyboard.press("Escape")
+
+    visitor.search('"a rocket" + "the sky":0.5 -cat')
+
+    assert visitor.names()[0] == "rocket_launch.jpg"
+    visitor.tiles.first.locator(".open").click()
+    parts = visitor.dialog.get_by_text(re.compile(r"^a rocket: \d+; the sky:0.5: \d+; not cat: "))
+    expect(parts).to_be_visible()
+    visitor.page.keyboard.press("Escape")
+    expect(visitor.dialog).to_have_count(0)
+    visitor.search("-people")
+    expect(visitor.page.get_by_text("says only what is not wanted")).to_be_visible()
+    expect(visitor.tiles).to_have_count(0)
+
+
+def test_frames_of_a_moment_are_picked_in_the_dialog(
+    browser: Browser, tmp_path: Path, photos: Path
+) -> None:
+    folder, library = tmp_path / "photos", tmp_path / "library"
+    shutil.copytree(photos, folder)
+    with Image.open(folder / "coffee.jpg") as coffee:
+        for quality in (80, 85, 90):
+            coffee.save(folder / f"<b>{quality}.jpg", exif=coffee.getexif(), quality=quality)
+    with Library.open(library) as opened:
+        opened.index(folder)
+    with serving(library, tmp_path / "log") as server:
+        visitor = Visitor.arriving(browser.new_context(), server)
+        visitor.search("a cup of coffee")
+        expect(visitor.tiles.first.locator(".others")).to_have_text("+3")
+        expect(visitor.tiles.nth(1).locator(".others")).to_have_count(0)
+        first = visitor.tiles.first.get_by_role("button", name="Open")
+        assert "stands for 3 more" in str(first.get_attribute("aria-label"))
+
+        visitor.tiles.first.locator(".open").click()
+        frames = visitor.dialog.locator(".frame")
+        expect(frames).to_have_count(4)
+        expect(frames.first).to_have_attribute("aria-current", "true")
+        shown = visitor.dialog.locator(".imgsearch-photo")
+        before = str(shown.get_attribute("src"))
+        frames.nth(2).focus()
+        visitor.page.keyboard.press("Enter")
+        expect(shown).not_to_have_attribute("src", before)
+        expect(frames.nth(2)).to_have_attribute("aria-current", "true")
+        name = str(shown.get_attribute("alt"))
+        assert str(frames.nth(2).get_attribute("aria-label")).endswith(name)
+        assert "<b>" in "".join(
+            str(frames.nth(place).get_attribute("aria-label")) for place in range(4)
+        )
+        found = Axe().run(visitor.page, options={"runOnly": ["wcag2a", "wcag2aa"]})
+        assert serious(found.response) == []
+        visitor.dialog.get_by_role("button", name="Next").click()
+        expect(frames).to_have_count(0)
+        visitor.page.keyboard.press("Escape")
+
+        visitor.page.get_by_text("Show each frame").click()
+        visitor.wait_for_results({"q": ["a cup of coffee"], "frames": ["1"]})
+        expect(visitor.page.locator(".others")).to_have_count(0)
+    assert server.complaints() == ""
+
+
+def test_marks_by_keyboard_order_the_results_anew(visitor: Visitor) -> None:
+    visitor.search("a rocket")
+    before = visitor.names()
+    last = visitor.page.locator(".tile", has=visitor.page.get_by_alt_text(before[-1], exact=True))
+    good = last.get_by_role("button", name="Good match")
+    last.locator(".open").focus()
+    for _ in range(3):
+        visitor.page.keyboard.press("Tab")
+    expect(good).to_be_focused()
+
+    visitor.page.keyboard.press("Enter")
+
+    expect(visitor.page.get_by_role("button", name="1 good")).to_be_visible()
+    expect(visitor.tiles.first.locator("img")).to_have_attribute("alt", before[-1])
+    expect(good).to_have_attribute("aria-pressed", "true")
+    expect(good).to_be_focused()
+    assert "good=" in visitor.page.url
+    visitor.page.keyboard.press("Enter")
+    visitor.wait_for_results({"q": ["a rocket"]})
+    assert visitor.names() == before
+    expect(visitor.page.get_by_role("button", name="1 good")).to_have_count(0)
+    visitor.page.go_back()
+    expect(visitor.page.get_by_role("button", name="1 good")).to_be_visible()
+
+
+def test_quick_marks_are_not_lost(visitor: Visitor) -> None:
+    visitor.search("a rocket")
+
+    visitor.page.locator(".gallery").evaluate(
+        """async (grid) => {
+            const ids = [...grid.children].slice(0, 5).map((tile) => tile.dataset.id);
+            for (const id of ids) {
+                grid.querySelector(`[data-id="${id}"] .verdict.bad`).click();
+                await new Promise((done) => setTimeout(done, 70));
+            }
+        }"""
+    )
+
+    expect(visitor.page.get_by_role("button", name="5 bad")).to_be_visible()
+    visitor.page.get_by_role("button", name="5 bad").click()
+    visitor.wait_for_results({"q": ["a rocket"]})
+
+
+def test_marks_of_a_selection_and_in_the_dialog(visitor: Visitor) -> None:
+    visitor.search("a rocket")
+    visitor.page.get_by_text("Show weaker matches").first.click()
+    visitor.wait_for_results({"q": ["a rocket"], "weaker": ["1"]})
+    for place in (0, 1):
+        visitor.tiles.nth(place).get_by_role("checkbox").evaluate("box => box.click()")
+        expect(visitor.page.get_by_text(f"{place + 1} selected")).to_be_visible()
+    visitor.page.get_by_role("button", name="Good matches").click()
+    expect(visitor.page.get_by_role("button", name="2 good")).to_be_visible()
+    expect(visitor.page.get_by_text("2 selected")).to_have_count(0)
+
+    visitor.tiles.nth(2).locator(".open").click()
+    visitor.dialog.get_by_role("button", name="Bad match").click()
+
+    expect(visitor.page.get_by_role("button", name="1 bad")).to_be_visible()
+    expect(visitor.dialog).to_have_count(0)
+    # Other words are another search.
+    visitor.box.fill("a cat")
+    visitor.box.press("Enter")
+    visitor.wait_for_results({"q": ["a cat"], "weaker": ["1"]})
+    expect(visitor.page.get_by_role("button", name="2 good")).to_have_count(0)
+
+
+def test_a_search_is_saved_run_and_forgotten(visitor: Visitor) -> None:
+    name = "<i>rockets</i> *1*"
+    visitor.search("a rocket -cat")
+    visitor.page.get_by_role("button", name="Save this search").click()
+    visitor.dialog.get_by_label("Name", exact=True).fill(name)
+    visitor.page.keyboard.press("Enter")
+    sidebar = visitor.page.get_by_test_id("stSidebar")
+    expect(sidebar.get_by_text(name)).to_be_visible()
+    expect(visitor.dialog).to_have_count(0)
+
+    visitor.search("a cat")
+    sidebar.get_by_text(name).click()
+    visitor.wait_for_results({"saved": [name], "sort": ["match"]})
+    assert (visitor.names()[0], visitor.box.input_value()) == ("rocket_launch.jpg", "")
+    expect(visitor.page.get_by_text(f"Saved search {name}: a rocket -cat")).to_be_visible()
+
+    visitor.page.get_by_role("button", name="Leave it").click()
+    visitor.wait_for_results({})
+    sidebar.get_by_text(name).click()
+    visitor.wait_for_results({"saved": [name], "sort": ["match"]})
+    sidebar.get_by_role("button", name="Forget").click()
+    visitor.dialog.get_by_role("button", name="Forget").click()
+    expect(sidebar.get_by_text(name)).to_have_count(0)
+    visitor.wait_for_results({})
+
+
 def test_two_tabs_do_not_disturb_each_other(visitor: Visitor) -> None:
     other = Visitor.arriving(visitor.page.context, visitor.server)
 
@@ -346,17 +502,28 @@ def test_twenty_quick_searches_in_a_row(visitor: Visitor) -> None:
     assert visitor.server.complaints() == ""
 
 
+def serious(found: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """Return the violations that axe found, without minor ones: the rule and the elements."""
+    return [
+        (one["id"], [node["html"] for node in one["nodes"]])
+        for one in found["violations"]
+        if one["impact"] != "minor"
+    ]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nobody_is_shut_out(browser: Browser, server: Server, scheme: str) -> None:
+@pytest.mark.parametrize(
+    "address", ["?q=a+cat", "?q=in+2026+a+cat+-dog&weaker=1&dates=1&good=1&bad=2"]
+)
+def test_nobody_is_shut_out(browser: Browser, server: Server, scheme: str, address: str) -> None:
     context = browser.new_context(color_scheme=scheme)  # type: ignore[arg-type]
-    visitor = Visitor.arriving(context, server, "?q=a+cat")
-    visitor.tiles.nth(5).wait_for()
+    visitor = Visitor.arriving(context, server, address)
+    visitor.tiles.first.wait_for()
 
     found = Axe().run(visitor.page, options={"runOnly": ["wcag2a", "wcag2aa"]})
 
-    ours = [one for one in found.response["violations"] if one["impact"] != "minor"]
     context.close()
-    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in ours] == []
+    assert serious(found.response) == []
 
 
 def test_a_phone_sees_whole_photos(browser: Browser, server: Server) -> None:
@@ -484,6 +651,9 @@ def test_first_start_adds_a_folder_and_then_finds(
         visitor.search("a cup of coffee")
         assert visitor.names()[0] == "coffee.jpg"
 
+        visitor.page.get_by_text("Show weaker matches").first.click()
+        visitor.page.get_by_text("Show each frame").click()
+        visitor.wait_for_results({"q": ["a cup of coffee"], "weaker": ["1"], "frames": ["1"]})
         more = visitor.page.get_by_role("button", name="Show more")
         more.scroll_into_view_if_needed()
         # The last row is filled up; the one before stays where it is on the screen.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
+import sqlite3
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import streamlit as st_state
 from conftest import MakePhoto
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +27,7 @@ import imgsearch
 from imgsearch import IndexSettings, Library, PictureFacts, SearchHit
 from imgsearch.encoders.fake import FakeEncoder
 from imgsearch.errors import PortTaken, UsageError
+from imgsearch.search.query import Query, terms_of
 from imgsearch.ui.asked import (
     ORIENTATIONS,
     PLACES,
@@ -34,10 +39,12 @@ from imgsearch.ui.asked import (
     near_of,
     to_address,
 )
+from imgsearch.ui.asking import question_of
 from imgsearch.ui.detail import described
 from imgsearch.ui.export import as_csv, as_text, groups_as_csv, surplus_as_text
 from imgsearch.ui.gate import Gate
 from imgsearch.ui.jobs import IndexJob
+from imgsearch.ui.marks import marks_told, set_marks
 from imgsearch.ui.server import is_loopback, listen
 from imgsearch.ui.shared import Shared, configure
 from imgsearch.ui.words import counted, human_seconds, plain
@@ -47,6 +54,7 @@ PAGE = str(Path(imgsearch.__file__).parent / "ui" / "page.py")
 texts = st.text(max_size=20).map(str.strip)
 # What the names of folders are on Linux: any bytes.
 paths = st.binary(max_size=20).map(os.fsdecode) | texts.map("quoted:".__add__)
+picture_ids = st.lists(st.integers(0, 2**53), max_size=4, unique=True)
 asked = st.builds(
     Asked,
     q=texts,
@@ -66,6 +74,12 @@ asked = st.builds(
     name=texts,
     sort=st.sampled_from(SORTS),
     strength=st.integers(0, 100),
+    saved=texts,
+    good=picture_ids.map(lambda ids: tuple(2 * one for one in ids if one < 2**52)),
+    bad=picture_ids.map(lambda ids: tuple(2 * one + 1 for one in ids if one < 2**52)),
+    weaker=st.booleans(),
+    frames=st.booleans(),
+    dates=st.booleans(),
 )
 
 
@@ -232,6 +246,7 @@ def test_filters_of_the_sidebar_narrow_the_results(folder: Path) -> None:
     assert shown(app) == ["tall.jpg"]
     app.multiselect(key="f_folder").set_value([]).run()
     app.multiselect(key="f_type").set_value(["PNG"]).run()
+    app.toggle(key="f_weaker").set_value(True).run()
     assert len(shown(app)) == 3
     app.date_input(key="f_until").set_value(date(2020, 12, 31)).run()
     assert shown(app) == []
@@ -447,3 +462,286 @@ def test_an_index_run_that_fails_says_why(tmp_path: Path) -> None:
 
     assert job.state.error is not None
     assert "not there" in job.state.error
+
+
+def test_marks_in_an_address_are_few_and_of_one_kind_each() -> None:
+    numbers = [str(number) for number in range(300)]
+
+    read = from_address({"good": [*numbers[:150], "x", "-1"], "bad": numbers})
+
+    assert (read.good, read.bad) == (tuple(range(150)), tuple(range(150, 200)))
+
+
+def told(app: AppTest) -> str:
+    """Return what the page says in text."""
+    return "\n".join(one.value for one in [*app.caption, *app.text, *app.warning])
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [("red + green", "tall.jpg"), ('"blue":3 + red:0.2', "blue.png"), ("yellow -green", "red.png")],
+)
+def test_the_box_takes_parts_weights_and_what_is_not_wanted(words: str, first: str) -> None:
+    assert shown(opened(q=words, weaker="1"))[0] == first
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("-people", "Say what the photo shows"),
+        (" + ".join("abcdefghijklmnopqr"), "more than 16 parts"),
+    ],
+)
+def test_a_query_that_means_nothing_is_explained(words: str, reason: str) -> None:
+    app = opened(q=words)
+
+    assert [reason in one.value.replace("\\", "") for one in app.warning] == [True]
+    assert "imgsearch query" not in told(app)
+    app.text_input(key="q").set_value("red").run()
+    assert shown(app)[0] == "red.png"
+
+
+@pytest.mark.usefixtures("filled")
+def test_results_end_where_they_stop_matching_unless_weaker_ones_are_wanted() -> None:
+    app = opened(q="red")
+    assert shown(app) == ["red.png"]
+
+    app.button(key="weaker").click().run()
+
+    assert len(shown(app)) == 4
+    assert app.query_params["weaker"] in ("1", ["1"])
+    assert app.toggle(key="f_weaker").value
+    app.toggle(key="f_weaker").set_value(False).run()
+    assert shown(app) == ["red.png"]
+
+
+@pytest.mark.usefixtures("filled")
+def test_where_nothing_matches_the_page_says_so() -> None:
+    app = opened(q="nonsense")
+
+    assert "Nothing matches well; the closest are:" in told(app)
+    assert shown(app)
+    assert "Nothing matches" not in told(opened(q="red"))
+
+
+def test_orders(filled: Shared, folder: Path) -> None:
+    sizes = {path.name: path.stat().st_size for path in folder.rglob("*.*")}
+    by_size = sorted(sizes, key=lambda name: -sizes[name])
+
+    app = opened()
+    listing = app.button_group(key="f_listing")
+    assert listing.options == ["Newest", "Name", "Largest"]
+    listing.set_value("name").run()
+    assert shown(app) == ["blue.png", "green.png", "red.png", "tall.jpg"]
+    assert "by name" in told(app)
+    app.text_input(key="q").set_value("red + blue + green").run()
+    app.button_group(key="f_sort").set_value("size").run()
+    assert sorted(shown(app), key=by_size.index) == shown(app)
+    assert app.query_params["sort"] in ("size", ["size"])
+    assert len(app.button_group(key="f_sort").options) == 4
+
+
+@pytest.fixture
+def bursts(filled: Shared, folder: Path, make_photo: MakePhoto, settings: IndexSettings) -> Shared:
+    """The page, with three frames of a red moment more."""
+    for mark in range(1, 4):
+        make_photo(f"red {mark}.png", "red", mark)
+    filled.library.index(folder, settings=settings)
+    return filled
+
+
+@pytest.mark.usefixtures("bursts")
+def test_a_tile_stands_for_the_frames_of_its_moment() -> None:
+    app = opened(q="red")
+    data = json.loads(app.get_by_key("gallery").proto.json)
+    assert [item["others"] for item in data["items"]] == [3]
+    assert "1 result for 4 photos" in told(app)
+
+    app.toggle(key="f_frames").set_value(True).run()
+
+    assert len(shown(app)) == 4
+    assert app.query_params["frames"] in ("1", ["1"])
+
+
+def test_marks_order_the_results_anew(filled: Shared) -> None:
+    ids = {hit.name: hit.picture_id for hit in filled.library.search(sort="name")}
+    before = shown(opened(q="red", weaker="1"))
+
+    app = opened(q="red", weaker="1", good=str(ids["blue.png"]), bad=str(ids["tall.jpg"]))
+
+    assert before[:2] == ["red.png", "tall.jpg"]
+    assert shown(app)[0] == "blue.png"
+    assert shown(app)[-1] != "blue.png"
+    data = json.loads(app.get_by_key("gallery").proto.json)
+    assert data["marks"] == {"good": [ids["blue.png"]], "bad": [ids["tall.jpg"]]}
+    app.button(key="forget-good").click().run()
+    assert "good" not in app.query_params
+    app.button(key="forget-bad").click().run()
+    assert shown(app) == before
+    # Other words are another search.
+    app = opened(q="red", good=str(ids["blue.png"]))
+    app.text_input(key="q").set_value("green").run()
+    assert shown(app) == ["green.png"]
+
+
+@pytest.mark.usefixtures("filled")
+def test_marks_of_photos_that_are_gone_do_no_harm() -> None:
+    assert shown(opened(q="red", good="999999", bad="999998")) == ["red.png"]
+    assert not opened(good="999999").exception
+
+
+def test_the_oldest_marks_make_room() -> None:
+    state = st_state.session_state
+    state.good, state.bad = tuple(range(150)), tuple(range(200, 250))
+
+    set_marks({1000: "bad", 3: "bad", 200: ""})
+
+    assert (state.good[0], len(state.good), state.bad[-2:]) == (1, 148, (1000, 3))
+    assert 200 not in state.bad
+
+
+@pytest.mark.parametrize(
+    "message", [None, 5, ["good"], {"x": "good"}, {"1": "great"}, {"9" * 20: "bad"}]
+)
+def test_what_is_no_mark_is_left_out(message: object) -> None:
+    assert marks_told(message) == {}
+
+
+def test_saved_searches_are_listed_run_and_left(filled: Shared) -> None:
+    assert not opened().get("button_group")[0].options[0].startswith("mine")
+    query = Query(
+        terms=terms_of("red", without="green"),
+        filters=imgsearch.Filters(formats=("PNG",)),
+        sort="name",
+        cut_off=False,
+    )
+    filled.library.save_search("mine [1]", query)
+
+    app = opened()
+    app.button_group(key="f_saved").set_value("mine [1]").run()
+
+    assert shown(app) == sorted(shown(app))
+    assert len(shown(app)) >= 1
+    assert "tall.jpg" not in shown(app)
+    assert "Saved search mine [1]: red -green with filters" in told(app)
+    assert app.query_params["saved"] in ("mine [1]", ["mine [1]"])
+    linked = opened(saved="mine [1]")
+    assert shown(linked) == shown(app)
+    assert linked.button_group(key="f_sort").value == "name"
+    app.multiselect(key="f_type").set_value(["JPEG"]).run()
+    assert set(shown(app)) <= {"tall.jpg"}
+    app.text_input(key="q").set_value("blue").run()
+    assert "saved" not in app.query_params
+    assert "Saved search" not in told(app)
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_saved_search_that_is_gone_is_explained() -> None:
+    app = opened(saved="gone")
+
+    assert len(app.warning) == 1
+    assert "No search" in app.warning[0].value
+
+
+def named(app: AppTest, label: str) -> Any:
+    """Return the button of that label."""
+    return next(button for button in app.button if button.label == label)
+
+
+def saving(asked: Asked) -> AppTest:
+    """Run the dialog that saves a search; a dialog of the page would be closed by the next run."""
+
+    def script(asked):  # type: ignore[no-untyped-def] # runs where no name is imported
+        import streamlit
+
+        from imgsearch.ui.saved import ask_for_name
+        from imgsearch.ui.shared import get_shared
+
+        streamlit.session_state.setdefault("picture", None)
+        ask_for_name(get_shared(), asked, get_shared().library.saved_searches())
+
+    return AppTest.from_function(script, args=(asked,), default_timeout=20).run()
+
+
+def test_a_search_is_saved_and_replaced_only_when_that_is_said_twice(filled: Shared) -> None:
+    app = saving(Asked(q='"red" -green', sort="date", type=("PNG",)))
+    app.text_input(key="save_name").set_value("reds")
+    named(app, "Save").click().run()
+    [(name, query)] = filled.library.saved_searches().items()
+    assert (name, query.described, query.sort) == ("reds", "red -green with filters", "date")
+
+    app = saving(Asked(saved="reds", strength=50))
+    app.text_input(key="save_name").set_value("reds")
+    named(app, "Save").click().run()
+    assert "Save once more" in app.warning[0].value
+    assert filled.library.saved_search("reds") == query
+    named(app, "Save").click().run()
+    again = filled.library.saved_search("reds")
+    assert (again.min_strength, again.terms, again.filters) == (50, query.terms, query.filters)
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_a_search_needs_a_name(filled: Shared, name: str) -> None:
+    app = saving(Asked(q="red"))
+    app.text_input(key="save_name").set_value(name)
+    named(app, "Save").click().run()
+
+    assert "needs a name" in app.warning[0].value
+    assert filled.library.saved_searches() == {}
+
+
+def test_saving_while_another_process_writes_is_refused_kindly(
+    filled: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgsearch.data.connection.BUSY_TIMEOUT_SECONDS", 0.1)
+    app = saving(Asked(q="red"))
+    app.text_input(key="save_name").set_value("reds")
+    with contextlib.closing(sqlite3.connect(filled.library.path / "catalog.sqlite")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        named(app, "Save").click().run()
+
+        assert not app.exception
+        assert "process" in app.warning[0].value
+    named(app, "Save").click().run()
+    assert list(filled.library.saved_searches()) == ["reds"]
+
+
+def test_visitors_from_elsewhere_run_saved_searches_and_change_none(filled: Shared) -> None:
+    filled.library.save_search("reds", Query(terms=terms_of("red")))
+    filled.local = False
+
+    app = opened(saved="reds")
+
+    assert shown(app) == ["red.png"]
+    labels = {button.label for button in app.button}
+    assert not labels & {"Save this search", "Forget"}
+
+
+@pytest.mark.usefixtures("filled")
+def test_dates_in_words() -> None:
+    app = opened(q="yellow in 2020")
+    assert "Only photos from" not in told(app)
+
+    app.toggle(key="f_dates").set_value(True).run()
+
+    assert shown(app) == ["tall.jpg"]
+    assert "Only photos from 2020-01-01 to 2020-12-31" in told(app)
+    assert app.query_params["dates"] in ("1", ["1"])
+    # A date alone lists what was taken then.
+    app.text_input(key="q").set_value("in 2020").run()
+    assert shown(app) == ["tall.jpg"]
+    assert "newest first" in told(app)
+
+
+def test_how_well_each_part_is_met_is_told_of_a_photo(filled: Shared) -> None:
+    asked = Asked(q="red + blue:0.5 -green")
+    question = question_of(filled.library, asked, None, date(2026, 1, 1))
+    hit = filled.library.answer(question.query)[0]
+
+    parts = dict(described(hit))["Of each part"]
+
+    assert re.fullmatch(r"red: \d+; blue:0.5: \d+; not green: \d+", parts)
+    single = question_of(filled.library, Asked(q="red"), None, date(2026, 1, 1))
+    assert "Of each part" not in dict(described(filled.library.answer(single.query)[0]))

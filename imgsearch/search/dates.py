@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
+from imgsearch.data.filters import Filters
 from imgsearch.data.paths import printable
 from imgsearch.errors import QueryInvalid
 
@@ -106,6 +107,13 @@ def split_dates(text: str, today: date) -> tuple[str, Period | None]:
                 before, after = text[: spans[first][0]], text[spans[last - 1][1] :]
                 return " ".join((before + " " + after).split()), found
     return text, None
+
+
+def narrowed(filters: Filters, period: Period) -> Filters:
+    """Return the filters for pictures of that period only, which may leave no day."""
+    since = max(period.since, filters.since or date.min)
+    until = min(period.until, filters.until or date.max)
+    return replace(filters, since=since, until=until)
 
 
 def days_between(

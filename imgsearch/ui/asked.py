@@ -1,14 +1,14 @@
 """What a visitor asks for, and the same as the query part of an address.
 
-The address holds the words, the filters and the picture of the library that results shall look
-like; so a link, a bookmark and the back button bring a search back. An uploaded picture is not
-kept, and not in the address.
+The address holds the words, the filters, the picture of the library that results shall look like,
+the pictures marked as good and bad, and the name of a saved search; so a link, a bookmark and the
+back button bring a search back. An uploaded picture is not kept, and not in the address.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from urllib.parse import quote, unquote_to_bytes
@@ -22,10 +22,12 @@ SIZES: dict[str, tuple[int | None, int | None]] = {
     "1 to 8 megapixels": (1_000_000, 8_000_000),
     "over 8 megapixels": (8_000_000, None),
 }
-SORTS = ("match", "date")
+SORTS = ("match", "date", "name", "size")
 # Whether the picture has a coordinate.
 PLACES = {"with": True, "without": False}
 RATINGS = (1, 2, 3, 4, 5)
+# Pictures marked as good and bad, together: what `Query` takes.
+MAX_MARKED = 200
 _MAX_TEXT = 255
 # Before a folder whose name is not UTF-8, which an address cannot hold as it is.
 _QUOTED = "quoted:"
@@ -33,10 +35,17 @@ _QUOTED = "quoted:"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One search as the page shows it. The names of the fields are those in the address."""
+    """One search as the page shows it. The names of the fields are those in the address.
+
+    `weaker`: also what matches less well; `frames`: each frame of a moment by itself; `dates`:
+    dates in the words count. Words and filters are added to the search of the name `saved`.
+    """
 
     q: str = ""
     like: int | None = None
+    saved: str = ""
+    good: tuple[int, ...] = ()
+    bad: tuple[int, ...] = ()
     folder: tuple[str, ...] = ()
     since: date | None = None
     until: date | None = None
@@ -52,6 +61,9 @@ class Asked:
     name: str = ""
     sort: str = "match"
     strength: int = 0
+    weaker: bool = False
+    frames: bool = False
+    dates: bool = False
 
     @property
     def filters(self) -> Filters:
@@ -96,11 +108,13 @@ def to_address(asked: Asked) -> dict[str, list[str]]:
         value = getattr(asked, field.name)
         if value == getattr(standard, field.name):
             continue
-        address[field.name] = (
-            [str(one) for one in value] if isinstance(value, tuple) else [str(value)]
-        )
+        values = value if isinstance(value, tuple) else (value,)
+        address[field.name] = [str(int(one) if one is True else one) for one in values]
     if asked.folder:
         address["folder"] = [_quoted(path) for path in asked.folder]
+    if asked.saved:
+        # Without it, an address means the search as it was saved, its order included.
+        address["sort"] = [asked.sort]
     return address
 
 
@@ -108,9 +122,13 @@ def from_address(address: Mapping[str, list[str]]) -> Asked:
     """Return what an address asks for; what makes no sense in it is left out."""
     first = {name: values[0] for name, values in address.items() if values}
     size, sort = first.get("size"), first.get("sort", "match")
+    good, bad = capped_marks(_numbers(address, "good"), _numbers(address, "bad"))
     return Asked(
         q=first.get("q", "")[:2_000],
         like=_number(first.get("like"), 2**53),
+        saved=first.get("saved", "")[:_MAX_TEXT],
+        good=good,
+        bad=bad,
         folder=tuple(_unquoted(path) for path in address.get("folder", ())),
         since=_day(first.get("since")),
         until=_day(first.get("until")),
@@ -126,7 +144,24 @@ def from_address(address: Mapping[str, list[str]]) -> Asked:
         name=first.get("name", "")[:_MAX_TEXT],
         sort=sort if sort in SORTS else "match",
         strength=_number(first.get("strength"), 100) or 0,
+        weaker=first.get("weaker") == "1",
+        frames=first.get("frames") == "1",
+        dates=first.get("dates") == "1",
     )
+
+
+def capped_marks(
+    good: Iterable[int], bad: Iterable[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the first `MAX_MARKED` of the marks, good ones before bad ones, no picture twice."""
+    goods = tuple(dict.fromkeys(good))[:MAX_MARKED]
+    bads = tuple(one for one in dict.fromkeys(bad) if one not in goods)
+    return goods, bads[: MAX_MARKED - len(goods)]
+
+
+def _numbers(address: Mapping[str, list[str]], name: str) -> list[int]:
+    read = (_number(text, 2**53) for text in address.get(name, ()))
+    return [number for number in read if number is not None]
 
 
 def _number(text: str | None, highest: int) -> int | None:

@@ -1,8 +1,8 @@
-"""The two parts of the page that Streamlit does not have: the grid of results, the receiver."""
+"""What Streamlit does not have: the grid of results, the strip of frames, the receiver."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -15,6 +15,12 @@ _gallery = st.components.v2.component(
     html='<ul class="gallery" aria-label="Results"></ul>',
     css=read_asset("gallery.css"),
     js=read_asset("gallery.js"),
+)
+_strip = st.components.v2.component(
+    "imgsearch_strip",
+    html='<div class="strip" role="group" aria-label="Frames of this moment"></div>',
+    css=read_asset("strip.css"),
+    js=read_asset("strip.js"),
 )
 _receiver = st.components.v2.component(
     "imgsearch_receiver", js=read_asset("receiver.js"), isolate_styles=False
@@ -30,11 +36,14 @@ def gallery(
     hits: Sequence[SearchHit],
     offline: Sequence[str],
     selected: Sequence[int],
+    marks: Mapping[str, Sequence[int]],
     on_select: Callable[[], None],
+    on_mark: Callable[[], None],
 ) -> Any:
     """Show the hits; return `open` and `similar`: a picture id or None.
 
-    `on_select` is called when the selection has changed; it finds the ids in the session state.
+    `marks` holds the ids marked "good" and "bad". `on_select` is called when the selection has
+    changed, and `on_mark` when marks have; they find ids, and marks by id, in the session state.
 
     `search` tells one search from another, `offline` holds the roots that are not there now.
     """
@@ -44,11 +53,20 @@ def gallery(
             "search": search,
             "items": [_item(hit, offline) for hit in hits],
             "selected": list(selected),
+            "marks": {kind: list(ids) for kind, ids in marks.items()},
         },
         on_open_change=_nothing,
         on_similar_change=_nothing,
         on_select_change=on_select,
+        on_mark_change=on_mark,
     )
+
+
+def strip(frames: Sequence[SearchHit], at: int) -> int | None:
+    """Show the frames of one moment, of which `at` is looked at; return the one chosen, or None."""
+    shown = [{"src": _thumbnail(frame), "name": frame.name} for frame in frames]
+    picked = _strip(key="strip", data={"frames": shown, "at": at}, on_pick_change=_nothing).pick
+    return int(picked) if picked is not None and 0 <= int(picked) < len(frames) else None
 
 
 def receiver() -> Any:
@@ -64,13 +82,18 @@ def download_link(label: str, address: str) -> None:
     st.html(f'<a class="imgsearch-button" href="{address}" download>{label}</a>', width="content")
 
 
+def _thumbnail(hit: SearchHit) -> str:
+    return f"/imgsearch/thumbnail/{hit.content_hash}.jpg"
+
+
 def _item(hit: SearchHit, offline: Sequence[str]) -> dict[str, Any]:
     return {
         "id": hit.picture_id,
-        "src": f"/imgsearch/thumbnail/{hit.content_hash}.jpg",
+        "src": _thumbnail(hit),
         "name": hit.name,
         "date": hit.date[:10],
         "strength": hit.strength,
+        "others": len(hit.others),
         "w": hit.facts.width,
         "h": hit.facts.height,
         "offline": hit.path.startswith(tuple(offline)) if offline else False,

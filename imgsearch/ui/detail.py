@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
@@ -13,12 +14,23 @@ from urllib.parse import quote
 import streamlit as st
 
 from imgsearch import SearchHit
-from imgsearch.ui.components import download_link
+from imgsearch.ui.components import download_link, strip
+from imgsearch.ui.marks import mark_of
 from imgsearch.ui.shared import Shared
 from imgsearch.wording import human_bytes
 
 # The map shows about 60 degrees from left to right.
 _MAP_ZOOM = 6
+# Frames of a moment that the strip shows.
+_FRAMES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """What the dialog can ask the page for: results like a picture, and marks by picture id."""
+
+    look_like: Callable[[int], None]
+    mark: Callable[[Mapping[int, str]], None]
 
 
 @st.dialog("Photo", width="large")
@@ -26,15 +38,17 @@ def show_detail(
     shared: Shared,
     hits: Sequence[SearchHit],
     more: bool,
-    look_like: Callable[[int], None],
+    actions: Actions,
     words: str = "",
 ) -> None:
     """Open the dialog on the hit at `detail_at` in the session state; one can go on to others.
 
-    `more`: there are results that the page does not show yet. `words` are what was searched for.
+    Of the frames that a hit stands for, `detail_frame` is shown. `more`: there are results that the
+    page does not show yet. `words` are what was searched for.
     """
     at = min(st.session_state.detail_at, len(hits) - 1)
-    hit = hits[at]
+    frames = (hits[at], *hits[at].others)
+    hit = frames[min(st.session_state.detail_frame, len(frames) - 1)]
     present = os.path.isfile(hit.path)
     picture = st.container()
     where = _shows_where(shared, present, words)
@@ -46,6 +60,8 @@ def show_detail(
             "moved, scan its folder again on the Library page."
         )
     _show_steps(hits)
+    if len(frames) > 1:
+        _show_frames(frames)
     if more and at == len(hits) - 1:
         st.caption("This is the last photo on the page; “Show more” below the grid adds others.")
     st.code(hit.shown_path, language=None, wrap_lines=True)
@@ -67,8 +83,9 @@ def show_detail(
             if problem:
                 st.warning(problem)
         if st.button("More like this", icon=":material/image_search:"):
-            look_like(hit.picture_id)
+            actions.look_like(hit.picture_id)
             st.rerun()
+        _show_verdicts(hit, actions)
 
 
 def described(hit: SearchHit) -> list[tuple[str, str]]:
@@ -77,6 +94,7 @@ def described(hit: SearchHit) -> list[tuple[str, str]]:
     known = [
         ("Name", hit.name),
         ("Match strength", None if hit.strength is None else f"{hit.strength} of 100"),
+        ("Of each part", "; ".join(f"{one.part}: {one.strength}" for one in hit.parts)),
         ("Taken" if facts.taken_at else "Changed", hit.date.replace("T", " ")),
         ("Size", f"{facts.width} x {facts.height}, {human_bytes(hit.byte_size)}, {facts.format}"),
         ("Camera", facts.camera),
@@ -145,8 +163,36 @@ def _show_steps(hits: Sequence[SearchHit]) -> None:
         ):
             target = state.detail_at + step
             if st.button(label, icon=icon, disabled=not 0 <= target < len(hits)):
-                state.detail_at = target
+                state.detail_at, state.detail_frame = target, 0
                 st.rerun(scope="fragment")
+
+
+def _show_frames(frames: Sequence[SearchHit]) -> None:
+    """Show the frames of the moment, to pick from."""
+    picked = strip(frames[:_FRAMES], st.session_state.detail_frame)
+    unseen = len(frames) - _FRAMES
+    st.caption(
+        f"{len(frames)} photos of the same"
+        + (f"; {unseen} are not in the strip" if unseen > 0 else "")
+    )
+    if picked is not None and picked != st.session_state.detail_frame:
+        st.session_state.detail_frame = picked
+        st.rerun(scope="fragment")
+
+
+def _show_verdicts(hit: SearchHit, actions: Actions) -> None:
+    """Offer to mark the photo as a good or bad match, or to take the mark away."""
+    now = mark_of(hit.picture_id)
+    for kind, label, icon in (
+        ("good", "Good match", "thumb_up"),
+        ("bad", "Bad match", "thumb_down"),
+    ):
+        if st.button(
+            label, icon=f":material/{icon}:", type="primary" if now == kind else "secondary",
+            help="Take the mark away" if now == kind else None,
+        ):  # fmt: skip
+            actions.mark({hit.picture_id: "" if now == kind else kind})
+            st.rerun()
 
 
 def _show_place(hit: SearchHit) -> None:

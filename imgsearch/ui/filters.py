@@ -26,10 +26,12 @@ FILTER_KEYS = {
     "f_place": "place",
     "f_near": "near",
     "f_name": "name",
-    "f_sort": "sort",
     "f_strength": "strength",
+    "f_weaker": "weaker",
+    "f_frames": "frames",
+    "f_dates": "dates",
 }
-_ORDER = {"match": "Best match", "date": "Newest"}
+_ORDER = {"match": "Best match", "date": "Newest", "name": "Name", "size": "Largest"}
 _PLACE = {"with": "With a place", "without": "Without a place"}
 _FIRST_DAY, _LAST_DAY = date(1826, 1, 1), date(2200, 12, 31)
 
@@ -41,25 +43,23 @@ def adopt_filters(asked: Asked) -> None:
         st.session_state[key] = list(value) if isinstance(value, tuple) else value
 
 
-def asked_filters(q: str, like: int | None) -> Asked:
-    """Return what the widgets say, with words and picture."""
-    state = st.session_state
-    values = {name: state[key] for key, name in FILTER_KEYS.items()}
+def asked_filters(**others: Any) -> Asked:
+    """Return what the widgets say, with the values of the other fields."""
+    values = {name: st.session_state[key] for key, name in FILTER_KEYS.items()}
     chosen: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
     }
-    # A segmented control can be without a choice.
-    chosen["sort"] = chosen["sort"] or "match"
-    return Asked(q=q, like=like, **chosen)
+    return Asked(**others, **chosen)
 
 
-def show_filters(facets: Facets, publish: Callable[[], None]) -> None:
-    """Show the sidebar; `publish` is called when something is changed there."""
+def show_filters(facets: Facets, publish: Callable[[], None], listing: bool) -> None:
+    """Show the sidebar; `publish` is called when something is changed there.
+
+    `listing`: nothing is searched for, so that no photo matches better than another.
+    """
     with st.sidebar:
-        st.segmented_control(
-            "Sort by", SORTS, key="f_sort", format_func=_ORDER.__getitem__, on_change=publish
-        )
-        st.slider("Minimum match strength", 0, 100, step=5, key="f_strength", on_change=publish)
+        _show_order(publish, listing)
+        _show_cut_off(publish)
         if facets.folders:
             st.multiselect(
                 "Folder", list(facets.folders), key="f_folder", on_change=publish,
@@ -90,6 +90,42 @@ def show_filters(facets: Facets, publish: Callable[[], None]) -> None:
         st.text_input(
             "File name", key="f_name", on_change=publish, max_chars=255, placeholder="IMG_*.jpg"
         )
+
+
+def _show_order(publish: Callable[[], None], listing: bool) -> None:
+    """Show the orders. The choice lies in `sort` of the session state: there are two widgets."""
+    state = st.session_state
+    sorts = [sort for sort in SORTS if not (listing and sort == "match")]
+    key = "f_listing" if listing else "f_sort"
+    state[key] = state.sort if state.sort in sorts else "date"
+
+    def chosen() -> None:
+        # A segmented control can be without a choice; and a list is by date unless said otherwise.
+        sort = state[key] or "match"
+        state.sort = "match" if listing and sort == "date" else sort
+        publish()
+
+    st.segmented_control(
+        "Sort by", sorts, key=key, format_func=_ORDER.__getitem__, on_change=chosen
+    )
+
+
+def _show_cut_off(publish: Callable[[], None]) -> None:
+    state = st.session_state
+    st.slider("Minimum match strength", 0, 100, step=5, key="f_strength", on_change=publish)
+    st.toggle(
+        "Show weaker matches", key="f_weaker", on_change=publish,
+        disabled=bool(state.f_strength) or state.sort != "match",
+        help="Go on where the results stop matching well, as far as there are photos.",
+    )  # fmt: skip
+    st.toggle(
+        "Show each frame", key="f_frames", on_change=publish,
+        help="Do not gather the frames of one moment, and versions of one photo.",
+    )  # fmt: skip
+    st.toggle(
+        "Dates in words", key="f_dates", on_change=publish,
+        help="Understand dates in what you type: “beach last summer”, “snow in 2021”.",
+    )  # fmt: skip
 
 
 def _show_labels(facets: Facets, publish: Callable[[], None]) -> None:

@@ -5,25 +5,48 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import streamlit as st
 
 from imgsearch import Facets, ImageUnreadable, ImgsearchError, SearchHit, SearchResults
 from imgsearch.ui.asked import Asked, from_address, to_address
+from imgsearch.ui.asking import Question, as_saved, question_of
 from imgsearch.ui.components import download_link, gallery, receiver
-from imgsearch.ui.detail import show_detail
+from imgsearch.ui.detail import Actions, show_detail
 from imgsearch.ui.export import as_csv, as_text
 from imgsearch.ui.filters import adopt_filters, asked_filters, show_filters
+from imgsearch.ui.marks import KINDS, clear_marks, marks, marks_told, set_marks, show_marks
+from imgsearch.ui.saved import show_saved
 from imgsearch.ui.shared import Shared, get_shared
 from imgsearch.ui.theme import MAX_UPLOAD_MEGABYTES
 from imgsearch.ui.welcome import explain_error, show_welcome
-from imgsearch.ui.words import counted, plain
+from imgsearch.ui.words import counted, plain, showable
 
 # Tiles shown at first and added by "Show more": a screen and a half on a large display.
 PAGE = 60
 # A pasted picture comes as a data: address of a JPEG of at most 1,024 pixels.
 _MAX_PASTE = 4 << 20
+# What lies in the session state under its own name; the rest of `Asked` is widgets'.
+_KEPT = ("q", "like", "saved", "good", "bad", "sort")
+_ORDERS = {
+    "match": "best match first", "date": "newest first", "name": "by name",
+    "size": "largest files first",
+}  # fmt: skip
+_HELP = """
+Say what a photo shows, in English. There is more that you can say:
+
+| you type | and find |
+|---|---|
+| a red car in the snow | photos of just that |
+| "red car" + snow | both, each compared by itself |
+| snow:0.5 + mountains | mountains, and snow counts half |
+| beach -people | beaches without people |
+| beach -"red umbrella":0.5 | the last part matters half |
+"""
 
 
 def show_search() -> None:
@@ -37,30 +60,30 @@ def show_search() -> None:
     if not facets.pictures:
         show_welcome(shared)
         return
-    _adopt_address(facets)
+    _adopt_address(shared, facets)
     _show_box(shared)
-    show_filters(facets, _publish)
-    asked = _asked()
     try:
-        results = _search(shared, asked)
+        show_saved(shared, _asked(), _asks_for_something(), _run)
+        show_filters(facets, _publish, listing=not _asks_for_something())
+        asked = _asked()
+        question = question_of(shared.library, asked, st.session_state.picture, date.today())
+        results = shared.library.answer(replace(question.query, limit=st.session_state.shown))
     except ImgsearchError as error:
         explain_error(error, shared)
         return
-    _show_results(shared, facets, asked, results)
+    _show_results(shared, facets, asked, question, results)
 
 
-def _adopt_address(facets: Facets) -> None:
+def _adopt_address(shared: Shared, facets: Facets) -> None:
     """Where the address has changed (a link, the back button), let the widgets follow it."""
     state = st.session_state
     address = {name: st.query_params.get_all(name) for name in st.query_params}
     if address != state.get("address") or "q" not in state:
         asked = from_address(address)
+        if asked.saved and "sort" not in address:
+            asked = _as_it_was_saved(shared, asked, address)
         state.address = address
-        state.q = asked.q
-        state.like = asked.like
-        state.picture = None
-        adopt_filters(asked)
-        _start_over()
+        _adopt(asked)
     # A folder or camera in the address may be gone from the library since.
     for key, known in (
         ("f_folder", facets.folders),
@@ -71,43 +94,90 @@ def _adopt_address(facets: Facets) -> None:
         state[key] = [value for value in state[key] if value in known]
 
 
+def _as_it_was_saved(shared: Shared, asked: Asked, said: Collection[str]) -> Asked:
+    """Return what is asked, with what its saved search has where the address says nothing."""
+    saved = shared.library.saved_searches().get(asked.saved)
+    if saved is None:
+        return asked
+    kept = as_saved(asked.saved, saved)
+    names = {"good", "bad", "sort", "strength", "weaker", "frames"}.difference(said)
+    return replace(asked, **{name: getattr(kept, name) for name in names})
+
+
+def _adopt(asked: Asked) -> None:
+    """Let all that is asked for be this. Only before the widgets are shown."""
+    state = st.session_state
+    for name in _KEPT:
+        state[name] = getattr(asked, name)
+    state.picture = None
+    adopt_filters(asked)
+    _start_over()
+
+
+def _run(asked: Asked) -> None:
+    _adopt(asked)
+    _publish()
+
+
 def _start_over() -> None:
     st.session_state.shown = PAGE
     st.session_state.selected = []
 
 
 def _asked() -> Asked:
-    return asked_filters(q=st.session_state.q.strip(), like=st.session_state.like)
+    others = {name: st.session_state[name] for name in _KEPT}
+    return asked_filters(**others | {"q": st.session_state.q.strip()})
+
+
+def _asks_for_something() -> bool:
+    """Whether there is more to the search than filters."""
+    state = st.session_state
+    pictures = state.like is not None or state.picture is not None or bool(state.good)
+    return bool(state.q.strip() or state.saved or pictures)
 
 
 def _publish() -> None:
+    """Put what is asked for into the address, and begin at the first result."""
+    _start_over()
+    _put_in_address()
+
+
+def _put_in_address() -> None:
     """Put what is asked for into the address: a new entry for the back button."""
     address = to_address(_asked())
     st.session_state.address = address
-    _start_over()
     st.query_params.from_dict(address)
+
+
+def _typed() -> None:
+    """Other words are another search: neither a saved one, nor one with marks."""
+    if st.session_state.q.strip():
+        st.session_state.saved = ""
+    clear_marks(*KINDS)
+    _publish()
 
 
 def _look_like(picture_id: int | None) -> None:
     st.session_state.like = picture_id
     st.session_state.picture = None
+    st.session_state.saved = ""
+    clear_marks(*KINDS)
     _publish()
 
 
 def _show_box(shared: Shared) -> None:
-    box, by_picture = st.columns([5, 1], vertical_alignment="center")
+    box, beside = st.columns([5, 1.7], vertical_alignment="center")
     box.text_input(
         "Search your photos",
         key="q",
         type="search",
         placeholder="Describe a photo: a dog on the beach, minimalist home office …",
         label_visibility="collapsed",
-        on_change=_publish,
+        on_change=_typed,
     )
     generation = st.session_state.setdefault("uploads", 0)
-    with by_picture.popover(
-        "By picture", icon=":material/image_search:", width="stretch", key=f"by-{generation}"
-    ):
+    row = beside.container(horizontal=True, gap="xsmall")
+    with row.popover("By picture", icon=":material/image_search:", key=f"by-{generation}"):
         st.write("Find photos that look like a picture. You can also paste one, or drop it.")
         st.caption(f"Up to {MAX_UPLOAD_MEGABYTES} MB; it is not kept.")
         upload = st.file_uploader(
@@ -116,6 +186,8 @@ def _show_box(shared: Shared) -> None:
             max_upload_size=MAX_UPLOAD_MEGABYTES,
             label_visibility="collapsed",
         )
+    with row.popover(":material/help:", help="How to search"):
+        st.markdown(_HELP)
     if upload is not None:
         # With the next keys the widgets are new ones: closed, and the file is forgotten.
         st.session_state.uploads = generation + 1
@@ -177,36 +249,29 @@ def _show_reference(shared: Shared) -> None:
         st.button("Remove the picture", icon=":material/close:", on_click=_look_like, args=(None,))
 
 
-def _search(shared: Shared, asked: Asked) -> SearchResults:
-    state = st.session_state
-    reference = state.picture if state.picture is not None else asked.like
-    words = _words(asked)
-    return shared.library.search(
-        words or None,
-        like=reference,
-        limit=state.shown,
-        filters=asked.filters,
-        sort="date" if not words and reference is None else asked.sort,
-        min_strength=asked.strength,
-    )
-
-
-def _words(asked: Asked) -> str:
-    """Return the words searched for, without what is none, such as a lone control character."""
-    return "".join(c for c in asked.q if c.isprintable()).strip()
-
-
-def _show_results(shared: Shared, facets: Facets, asked: Asked, results: SearchResults) -> None:
+def _show_results(
+    shared: Shared, facets: Facets, asked: Asked, question: Question, results: SearchResults
+) -> None:
     state = st.session_state
     if results.note:
         st.info(plain(results.note))
-    st.caption(_headline(asked, results))
+    _show_understood(asked, question)
+    show_marks(_publish)
+    st.caption(_headline(question, results))
     kind = state.picture.content_hash if state.picture is not None else None
     chosen = gallery(
-        [to_address(asked), kind], results.hits, facets.absent_folders, state.selected, _selected
+        [to_address(asked), kind],
+        results.hits,
+        facets.absent_folders,
+        state.selected,
+        marks(),
+        _selected,
+        _marked,
     )
     if len(results) < results.total:
         st.button("Show more", key="more", width="stretch", on_click=_show_more)
+    elif results.matching is not None and asked.sort == "match":
+        st.button("Show weaker matches", key="weaker", width="stretch", on_click=_show_weaker)
     if state.selected:
         _show_selection(shared, [hit for hit in results if hit.picture_id in state.selected])
     if chosen.similar is not None:
@@ -215,25 +280,65 @@ def _show_results(shared: Shared, facets: Facets, asked: Asked, results: SearchR
     if chosen.open is not None:
         at = [place for place, hit in enumerate(results) if hit.picture_id == chosen.open]
         if at:
-            state.detail_at = at[0]
+            state.detail_at, state.detail_frame = at[0], 0
             more = len(results) < results.total
-            show_detail(shared, results.hits, more, _look_like, _words(asked))
+            actions = Actions(_look_like, _mark)
+            show_detail(shared, results.hits, more, actions, question.query.words)
 
 
-def _headline(asked: Asked, results: SearchResults) -> str:
+def _show_understood(asked: Asked, question: Question) -> None:
+    """Say what stands behind the name of a saved search, and which days were understood."""
+    if asked.saved:
+        with st.container(horizontal=True, vertical_alignment="center", key="running"):
+            st.text(showable(f"Saved search {asked.saved}: {question.query.described}"))
+            st.button("Leave it", icon=":material/close:", on_click=_run, args=(Asked(),))
+    if question.understood is not None:
+        period = question.understood
+        st.text(f"Only photos from {period.since} to {period.until}")
+
+
+def _headline(question: Question, results: SearchResults) -> str:
+    query = question.query
     if not results.total:
-        if asked.filters.any or asked.strength:
+        if query.filters.any or query.min_strength:
             return "No photo passes these filters. Loosen them in the sidebar."
         return "No photo matches."
+    if results.matching == 0:
+        return "Nothing matches well; the closest are:"
     shown = counted(results.total, "photo")
-    if st.session_state.picture is None and not asked.q and asked.like is None:
-        return f"{shown}, newest first"
-    order = "newest first" if asked.sort == "date" else "best match first"
-    return f"{shown}, {order}. The number on a photo is its match strength, 0 to 100."
+    if results.matching is not None and results.matching > results.total:
+        shown = f"{counted(results.total, 'result')} for {counted(results.matching, 'photo')}"
+    told = f"{shown}, {_ORDERS[query.sort]}"
+    if query.is_empty:
+        return told
+    return f"{told}. The number on a photo is its match strength, 0 to 100."
 
 
 def _show_more() -> None:
     st.session_state.shown += PAGE
+
+
+def _show_weaker() -> None:
+    # As many as are shown and one page more.
+    st.session_state.f_weaker = True
+    _show_more()
+    _put_in_address()
+
+
+def _marked() -> None:
+    """Take the marks that the grid sends; what is shown stays as long as it is."""
+    set_marks(marks_told(st.session_state.gallery["mark"]))
+    _put_in_address()
+
+
+def _mark(kinds: Mapping[int, str]) -> None:
+    set_marks(kinds)
+    _put_in_address()
+
+
+def _mark_selected(kind: str) -> None:
+    _mark(dict.fromkeys(st.session_state.selected, kind))
+    _clear_selection()
 
 
 def _selected() -> None:
@@ -256,4 +361,9 @@ def _show_selection(shared: Shared, hits: list[SearchHit]) -> None:
             download_link("Files (zip)", f"/imgsearch/selection/{token}.zip")
         if len(there) < len(hits):
             st.text(f"{len(hits) - len(there)} of the files are not there now")
+        for kind, icon in (("good", "thumb_up"), ("bad", "thumb_down")):
+            st.button(
+                f"{kind.capitalize()} matches", icon=f":material/{icon}:",
+                on_click=_mark_selected, args=(kind,),
+            )  # fmt: skip
         st.button("Clear", on_click=_clear_selection)

@@ -3,6 +3,7 @@
 // elements; so tiles are appended, not rebuilt, and the place on the page is kept.
 
 const SEEK = { ArrowRight: 1, ArrowLeft: -1 };
+const VERDICTS = [["good", "Good match"], ["bad", "Bad match"]];
 
 function make(tag, name, properties = {}) {
   const element = document.createElement(tag);
@@ -15,7 +16,8 @@ function tileOf(item) {
   const tile = make("li", "tile");
   tile.style.setProperty("--a", aspect.toFixed(4));
   tile.dataset.id = item.id;
-  const label = [item.name, item.strength === null ? "" : `match ${item.strength} of 100`, item.date]
+  const label = [item.name, item.strength === null ? "" : `match ${item.strength} of 100`, item.date,
+                 item.others ? `stands for ${item.others} more` : ""]
     .filter(Boolean).join(", ");
   const open = make("button", "open", { type: "button" });
   open.setAttribute("aria-label", `Open ${label}`);
@@ -38,7 +40,19 @@ function tileOf(item) {
   pick.append(box);
   const similar = make("button", "similar", { type: "button", textContent: "More like this" });
   similar.setAttribute("aria-label", `More like ${item.name}`);
-  tile.append(open, pick, words, similar);
+  const verdicts = make("div", "verdicts");
+  for (const [kind, title] of VERDICTS) {
+    const button = make("button", `verdict ${kind}`, { type: "button", title });
+    button.setAttribute("aria-label", `${title}: ${item.name}`);
+    button.setAttribute("aria-pressed", "false");
+    verdicts.append(button);
+  }
+  tile.append(open, pick, words, similar, verdicts);
+  if (item.others) {
+    const badge = make("span", "others", { textContent: `+${item.others}` });
+    badge.title = `and ${item.others} more like it: open it to see them`;
+    tile.append(badge);
+  }
   if (item.strength !== null) {
     const strength = make("span", "strength", { textContent: String(item.strength) });
     strength.title = "Match strength, 0 to 100";
@@ -58,11 +72,43 @@ function agrees(grid, selected) {
   return known;
 }
 
+// Whoever marks with the keyboard goes on at the same photo, wherever it is in the new order.
+function placeOfFocus(grid) {
+  const focused = grid.getRootNode().activeElement;
+  const tile = focused?.closest(".tile");
+  if (!tile) return null;
+  const control = "." + focused.className.trim().split(/\s+/).join(".");
+  return () => {
+    const moved = [...grid.children].find((one) => one.dataset.id === tile.dataset.id);
+    (moved?.querySelector(control) ?? grid.querySelector(".open"))?.focus({ preventScroll: true });
+  };
+}
+
+// Marks that are on their way to Python stay as they were clicked.
+function showMarks(grid, marks) {
+  grid.marks ??= new Map();
+  const told = (id) => VERDICTS.map(([kind]) => kind).find((kind) => marks[kind].includes(id)) ?? "";
+  for (const [id, kind] of grid.marks) if (told(id) === kind) grid.marks.delete(id);
+  for (const tile of grid.children) {
+    const id = Number(tile.dataset.id);
+    judge(tile, grid.marks.get(id) ?? told(id));
+  }
+}
+
+function judge(tile, kind) {
+  if ((tile.dataset.mark ?? "") === kind) return;
+  tile.dataset.mark = kind;
+  for (const button of tile.querySelectorAll(".verdict")) {
+    button.setAttribute("aria-pressed", String(button.classList.contains(kind || "none")));
+  }
+}
+
 function show(grid, data) {
   grid.sent ??= [];
   const key = JSON.stringify(data.search);
   const kept = grid.dataset.search === key ? [...grid.children].map((tile) => tile.dataset.id) : [];
   const same = kept.every((id, place) => data.items[place] && String(data.items[place].id) === id);
+  const focused = grid.dataset.search !== key || !same ? placeOfFocus(grid) : null;
   if (grid.dataset.search !== key || !same) {
     grid.replaceChildren();
     grid.dataset.search = key;
@@ -72,6 +118,8 @@ function show(grid, data) {
   const fresh = document.createDocumentFragment();
   for (const item of data.items.slice(grid.children.length)) fresh.append(tileOf(item));
   grid.append(fresh);
+  focused?.();
+  showMarks(grid, data.marks);
   if (agrees(grid, data.selected)) return;
   const chosen = new Set(data.selected.map(String));
   for (const tile of grid.children) mark(tile, chosen.has(tile.dataset.id));
@@ -119,7 +167,13 @@ export default function ({ parentElement, data, setTriggerValue }) {
   grid.onclick = (event) => {
     const tile = event.target.closest(".tile");
     if (!tile) return;
-    if (event.target.closest(".similar")) setTriggerValue("similar", Number(tile.dataset.id));
+    const verdict = event.target.closest(".verdict");
+    if (verdict) {
+      const kind = verdict.classList.contains("good") ? "good" : "bad";
+      judge(tile, tile.dataset.mark === kind ? "" : kind);
+      grid.marks.set(Number(tile.dataset.id), tile.dataset.mark);
+      setTriggerValue("mark", Object.fromEntries(grid.marks));
+    } else if (event.target.closest(".similar")) setTriggerValue("similar", Number(tile.dataset.id));
     else if (event.target.closest(".open")) {
       returnFocus(tile);
       setTriggerValue("open", Number(tile.dataset.id));
