@@ -68,7 +68,7 @@ def test_scores_are_the_cosines_of_the_encoder(colours: Library) -> None:
 
 
 def test_the_limit_is_kept(colours: Library) -> None:
-    assert len(colours.search("red", limit=2)) == 2
+    assert len(colours.search("red", limit=2, cut_off=False)) == 2
     assert len(colours.search("red", limit=10_000, cut_off=False)) == len(COLOURS)
 
 
