@@ -326,6 +326,12 @@ def embedded(encoder: Encoder, paths: Sequence[Path], cache: Path) -> Vectors:
     return vectors
 
 
+def average_precision(query: Labelled, scores: npt.NDArray[np.float32]) -> float:
+    """Return the average precision over the photos that are judged."""
+    kept = query.relevant[query.judged][np.argsort(-scores[query.judged], kind="stable")]
+    return float((np.cumsum(kept) / np.arange(1, len(kept) + 1))[kept].mean())
+
+
 def _families(
     objects: Sequence[Sequence[str]],
     clothes: Sequence[str],

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from common import Result, excuses, new_parser, report
-from labelled import Collection, Labelled, collection
+from labelled import Collection, average_precision, collection
 from starter_quality import embed_texts, rows
 
 from imgsearch.encoders import Encoder, load_encoder
@@ -84,12 +84,6 @@ def worded(encoder: Encoder, texts: list[str], templates: tuple[str, ...]) -> Ve
     """Return the normalised mean of the vectors of all wordings: unit rows [n, d]."""
     total = sum(embed_texts(encoder, [t.format(text) for text in texts]) for t in templates)
     return unit_rows(np.asarray(total, dtype=np.float32))
-
-
-def average_precision(query: Labelled, scores: npt.NDArray[np.float32]) -> float:
-    """Return the average precision over the photos that are judged."""
-    kept = query.relevant[query.judged][np.argsort(-scores[query.judged], kind="stable")]
-    return float((np.cumsum(kept) / np.arange(1, len(kept) + 1))[kept].mean())
 
 
 if __name__ == "__main__":

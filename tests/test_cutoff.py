@@ -30,11 +30,39 @@ def test_counts_are_of_the_results(z: list[float], distinct: float, words: int) 
     assert 0 <= relevant_count(best_first, SCALE, distinct, words) <= len(z)
 
 
-def test_the_documented_cut() -> None:
-    # 0.8 * 7 - 0.25 = 5.35
-    found = relevant_count(scores(7, 6.5, 5.4, 5.3, 3), SCALE, 5, 1)
+@pytest.mark.parametrize(
+    ("z", "words", "count"),
+    [
+        # 0.95 * 7 / (1 + 0.12 ln k): 6.14 for the second, 5.88 for the third.
+        ((7, 6.2, 5.9, 3), 1, 3),
+        ((7, 6.2, 5.8, 3), 1, 2),
+        ((7, 6.1, 3), 1, 1),
+        # More words ask for half a deviation more: 6.64 and 6.38.
+        ((7, 6.2, 5.9, 3), 2, 1),
+        ((7, 6.7, 6.4, 3), 2, 3),
+        # Where the second falls short, the third may reach what is asked of it.
+        ((7, 5.9, 5.9, 3), 1, 3),
+        # Below 3.5 nothing but the best is shown.
+        ((3.8, 3.6, 3.6, 3.4), 1, 3),
+        ((3, 3, 2.9), 1, 2),
+    ],
+)
+def test_the_documented_cut(z: tuple[float, ...], words: int, count: int) -> None:
+    assert relevant_count(scores(*z), SCALE, 5, words) == count
 
-    assert found == 3
+
+def test_a_kind_of_many_things_reaches_further_down_than_one_with_relatives() -> None:
+    many = relevant_count(scores(7, *np.linspace(6.8, 4.6, 60)), SCALE, 5, 1)
+    relatives = relevant_count(scores(7, *np.linspace(5.5, 4.6, 3)), SCALE, 5, 1)
+
+    assert (many, relatives) == (61, 1)
+
+
+def test_from_the_fiftieth_on_no_less_is_asked() -> None:
+    # 0.95 * 7 / (1 + 0.12 ln 50) = 4.53
+    found = relevant_count(scores(7, *[4.6] * 199, *[4.5] * 800), SCALE, 5, 1)
+
+    assert found == 200
 
 
 @given(z=deviations)
@@ -48,23 +76,41 @@ def test_more_weak_results_change_nothing() -> None:
     assert relevant_count(scores(7, 6.5, *[3] * 500), SCALE, 5, 1) == few == 2
 
 
+def told_nothing(best: float, tenth: float, candidates: int, distinct: float, words: int) -> bool:
+    found = scores(best, *[tenth] * (candidates - 1))
+    return relevant_count(found, SCALE, distinct, words) == 0
+
+
 @pytest.mark.parametrize(
-    ("best", "distinct", "words", "anything"),
+    ("best", "tenth", "distinct", "words", "nothing"),
     [
-        (5, 4.4, 1, False),
-        (5, 4.6, 1, True),
-        (6.4, 4.4, 1, True),
-        (5, 4.4, 5, True),
-        (5, 3.8, 5, False),
-        (6.4, 0, 20, True),
+        (6, 5, 4.7, 1, True),
+        (6, 5, 4.9, 1, False),
+        (6, 5, 4.7, 2, False),
+        (6, 5, 3.6, 20, False),
+        (6, 5, 3.4, 20, True),
+        (6.3, 5, 0, 20, False),
+        (6, 5.3, 0, 1, False),
     ],
 )
-def test_nothing_matches_unless_the_best_is_distinct_or_strong(
-    best: float, distinct: float, words: int, anything: bool
+def test_nothing_matches_unless_the_best_is_distinct_or_strong_or_not_alone(
+    best: float, tenth: float, distinct: float, words: int, nothing: bool
 ) -> None:
-    found = relevant_count(scores(best, best - 0.1), SCALE, distinct, words)
+    assert told_nothing(best, tenth, 2_000, distinct, words) == nothing
 
-    assert (found > 0) == anything
+
+@pytest.mark.parametrize(
+    ("best", "distinct", "nothing"),
+    [(4, 2.7, True), (4, 2.8, False), (4.3, 2.7, False)],
+)
+def test_few_photos_need_less_for_a_match(best: float, distinct: float, nothing: bool) -> None:
+    # 0.4 * ln(2000 / 12) = 2.05
+    assert told_nothing(best, 0, 12, distinct, 1) == nothing
+
+
+def test_more_than_the_pool_asks_no_more() -> None:
+    assert told_nothing(6, 5, 5_000, 4.7, 1)
+    assert not told_nothing(6, 5, 5_000, 4.9, 1)
 
 
 def test_no_results_are_no_match() -> None:
@@ -114,11 +160,3 @@ def test_without_pictures_or_words_nothing_is_distinct() -> None:
 def test_the_vocabulary_is_of_different_words() -> None:
     assert len(COMMON_WORDS) == len(set(COMMON_WORDS)) == 329
     assert all(word == word.strip() and word for word in COMMON_WORDS)
-
-
-def test_among_few_pictures_less_is_needed() -> None:
-    z = scores(4.2, 1.0)
-
-    assert relevant_count(z, SCALE, 3.0, 1, 4_000) == 0
-    assert relevant_count(z, SCALE, 3.0, 1, 12) == 1
-    assert relevant_count(z, SCALE, 3.0, 1, 1_000_000) == 0

@@ -69,7 +69,7 @@ class Answering:
         ranking = rank(self.index, encoded, self.background, candidates)
         scale = encoded.scale(self.background)
         total = len(self.index) if among is None else len(among)
-        ranking, matching = self._cut(query, encoded, ranking, scale, total)
+        ranking, matching = self._cut(query, encoded, ranking, scale)
         if len(ranking.ids) <= ranking.pooled:
             total = len(ranking.ids)
         hits, total = self._page(query, ranking, scale, total)
@@ -81,7 +81,6 @@ class Answering:
         encoded: EncodedQuery,
         ranking: Ranking,
         scale: StrengthScale,
-        searched: int,
     ) -> tuple[Ranking, int | None]:
         """End the ranking where the query says, or where it stops matching well."""
         if query.min_strength:
@@ -90,26 +89,21 @@ class Answering:
             return ranking.first(strong), None
         if not query.cut_off and query.sort == "match":
             return ranking, None
-        matching = self._matching(query, encoded, ranking, scale, searched)
+        matching = self._matching(query, encoded, ranking, scale)
         # Where nothing matches well: the closest of what there is, rather than nothing.
         return ranking.first(matching or query.limit), matching
 
     def _matching(
-        self,
-        query: Query,
-        encoded: EncodedQuery,
-        ranking: Ranking,
-        scale: StrengthScale,
-        searched: int,
+        self, query: Query, encoded: EncodedQuery, ranking: Ranking, scale: StrengthScale
     ) -> int:
-        """Return how many of the pool match well; `searched` pictures were looked at."""
+        """Return how many of the pool match well."""
         pool = ranking.scores[: ranking.pooled]
         if not all(encoded.is_words) or len(encoded.good) or len(encoded.bad):
             # The best match of a picture is itself, or a copy: no measure for the others.
             return sum(scale.strength(one) >= _MIDDLE for one in pool.tolist())
         best = self.index.vectors(ranking.ids[:WEIGHED])
         distinct = distinctness(encoded.target, best, self.background.vocabulary)
-        return relevant_count(pool, scale, distinct, len(query.words.split()), searched)
+        return relevant_count(pool, scale, distinct, len(query.words.split()))
 
     def _page(
         self, query: Query, ranking: Ranking, scale: StrengthScale, total: int

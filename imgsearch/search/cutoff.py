@@ -1,23 +1,29 @@
 """Where the results stop, and whether anything matches well at all.
 
-In deviations z of the library's unrelated pairs (see `strength`), a match is relevant if
+In deviations z of the library's unrelated pairs (see `strength`), results end with the last match,
+the k-th best, that has
 
-    z >= 0.8 * z_best - 0.25
+    z >= max(0.95 * z_best / (1 + 0.12 * ln(min(k, 50))) + 0.5 if words > 1, 3.5)
 
 What a query can reach differs from query to query (the name of a thing 7, a sentence 5), so its own
-best match is the measure. That alone would always find something. Whether the best match is one is
-told by how much more the query says of a picture than ordinary words do:
+best match is the measure. The second must come near to it (0.88 of it), the tenth less so (0.74):
+many matches a little below the best are a kind of things, one or two are its relatives. More words
+name fewer things. 3.5 is the middle of the scale of strengths.
+
+The best match alone would always find something. Whether it is a match is told by how much more the
+query says of a picture than ordinary words do:
 
     distinctness = max over the ten best matches of (cosine - mean) / deviation
 
 where mean and deviation are those of the picture's cosines with `vocabulary.COMMON_WORDS`. This
 is about the same number for names and for sentences, which z is not. Nothing matches well if
-distinctness is below 4.5 (3.9 for five words and more: a long description is seldom met exactly)
-and z_best below 6.25. Constants: `benchmarks/relevance.py`, docs/architecture.md.
 
-They were measured among 4,000 pictures. The best of n pictures that have nothing to do with a query
-lies about sqrt(2 ln n) deviations above their mean (the expected maximum of n normal variates), so
-among n pictures both bounds move by sqrt(2 ln n) - sqrt(2 ln 4000): down by 1.8 for a dozen.
+    distinctness < max(5 - 0.2 * words, 3.5) - m
+    and z_best < 6.25 - m and the tenth best z < 5.25 - m,    m = 0.4 * ln(2000 / candidates)
+
+with at most 2,000 candidates. The more is said, the less exactly it is met; ten strong matches are
+not all chance; and the fewer photos, the less chance finds among them: m is 2 for twelve photos.
+Constants: `benchmarks/relevance.py`, docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -29,12 +35,14 @@ import numpy.typing as npt
 
 from imgsearch.search.strength import StrengthScale
 
-_SHARE_OF_BEST, _BELOW = 0.8, 0.25
-_DISTINCT, _DISTINCT_LONG, _LONG = 4.5, 3.9, 5
+_SHARE_OF_BEST, _DECLINE, _DECLINES_TO = 0.95, 0.12, 50
+_SPECIFIC = 0.5
+_LEAST = 3.5
+_DISTINCT, _LESS_A_WORD, _LEAST_DISTINCT = 5.0, 0.2, 3.5
 _GOOD_IN_ANY_CASE = 6.25
-# Pictures among which these were measured.
-_MEASURED_AMONG = 4_000
-# Best matches that are looked at for distinctness.
+_MANY_ARE_GOOD = 5.25
+_MODESTY, _CANDIDATES = 0.4, 2_000
+# Best matches that are looked at for distinctness, and that are many.
 WEIGHED = 10
 
 
@@ -61,23 +69,26 @@ def relevant_count(
     scale: StrengthScale,
     distinct: float,
     words: int,
-    pictures: int = _MEASURED_AMONG,
 ) -> int:
     """Return how many of the scores [k], best first, are relevant matches; 0 if nothing matches.
 
-    `distinct` is what `distinctness` tells of the query, `words` the number of its words;
-    `pictures` is how many were searched.
+    `scores` are those of all candidates, or of as many as the pool holds: their number counts.
+    `distinct` is what `distinctness` tells of the query, `words` the number of its words.
     """
     if not len(scores):
         return 0
     z = (scores - scale.mean) / scale.deviation
-    needed = _DISTINCT if words < _LONG else _DISTINCT_LONG
-    by_chance = _expected_maximum(pictures) - _expected_maximum(_MEASURED_AMONG)
-    if distinct < needed + by_chance and z[0] < _GOOD_IN_ANY_CASE + by_chance:
+    if _nothing(z, distinct, words):
         return 0
-    return int((z >= min(_SHARE_OF_BEST * z[0] - _BELOW, z[0])).sum())
+    place = np.minimum(np.arange(1, len(z) + 1), _DECLINES_TO)
+    needed = _SHARE_OF_BEST * z[0] / (1 + _DECLINE * np.log(place)) + _SPECIFIC * (words > 1)
+    return int(np.flatnonzero(z >= np.minimum(np.maximum(needed, _LEAST), z[0]))[-1]) + 1
 
 
-def _expected_maximum(count: int) -> float:
-    """Return about where the largest of `count` standard normal variates lies."""
-    return math.sqrt(2 * math.log(max(count, 2)))
+def _nothing(z: npt.NDArray[np.float32], distinct: float, words: int) -> bool:
+    modesty = _MODESTY * math.log(_CANDIDATES / min(len(z), _CANDIDATES))
+    if z[0] >= _GOOD_IN_ANY_CASE - modesty:
+        return False
+    if len(z) >= WEIGHED and z[WEIGHED - 1] >= _MANY_ARE_GOOD - modesty:
+        return False
+    return distinct < max(_DISTINCT - _LESS_A_WORD * words, _LEAST_DISTINCT) - modesty
