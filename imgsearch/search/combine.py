@@ -4,7 +4,8 @@ Parts are unit vectors, of words or of pictures. Those with a weight above 0 are
 score is its cosine with the weighted sum of these. A part with a weight w below 0 is not wanted.
 With z = (cosine - mean) / deviation on the scale of that part,
 
-    usual = max(0, median z of the 10 candidates that match the wanted parts best)
+    usual = max(0, median z of those of the 10 best candidates for the wanted parts
+                   that match them more than half as well as the best does)
     cost = |w| * 8 * deviation * max(0, z - usual - 0.25)
 
 so a picture pays for what it shows of the part beyond what pictures of the wanted kind have of it
@@ -23,6 +24,8 @@ from imgsearch.encoders.base import unit_rows
 from imgsearch.search.strength import StrengthScale
 
 _TYPICAL = 10
+# Of the best score: in a small library the ten best are not all of the wanted kind.
+_OF_THE_KIND = 0.5
 _TOLERATED = 0.25
 _COST = 8.0
 
@@ -56,6 +59,7 @@ def combined_scores(
     """
     wanted = cosines @ np.maximum(weights, 0) / max(length, 1e-12)
     typical = np.argsort(-wanted, kind="stable")[:_TYPICAL]
+    typical = typical[wanted[typical] >= _OF_THE_KIND * wanted[typical[:1]]]
     scores = wanted.astype(np.float32)
     for column in np.flatnonzero(weights < 0).tolist():
         scale = scales[column]
