@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from common import Result, add_photo_source, at_least, excuses, new_parser, report, say
+from device_decoding import decoding_on_the_device
 from exported_model import make_vit_b_32
 from photo_maker import make_photos, photo_paths
 
@@ -123,6 +124,7 @@ def _stages(encoder: Any, folder: Path, batch: int) -> tuple[npt.NDArray[np.uint
         results.append(Result(name, rate(len(paths), work), "photos/s"))
     ready = np.stack(pixels)
     encoder.encode_images(ready[:batch])
+    results += decoding_on_the_device(encoder, contents, ready, batch)
     say("copy, encode, store ...")
     results.append(Result("copy", rate(len(ready), lambda: _copied(encoder, ready)), "photos/s"))
     ceiling = rate(len(ready), lambda: _encoded(encoder, ready, batch))
