@@ -341,7 +341,8 @@ def test_help_and_a_query_in_parts(visitor: Visitor) -> None:
     expect(parts).to_be_visible()
     visitor.page.keyboard.press("Escape")
     expect(visitor.dialog).to_have_count(0)
-    visitor.search("-people")
+    visitor.box.fill("-people")
+    visitor.box.press("Enter")
     expect(visitor.page.get_by_text("says only what is not wanted")).to_be_visible()
     expect(visitor.tiles).to_have_count(0)
 
