@@ -637,6 +637,19 @@ def test_saved_searches_are_listed_run_and_left(filled: Shared) -> None:
     assert "Saved search" not in told(app)
 
 
+def test_a_saved_search_by_a_file_and_marks_runs(filled: Shared, folder: Path) -> None:
+    [red] = [hit for hit in filled.library.search("red") if hit.name == "red.png"]
+    query = Query(terms=terms_of("blue:0.2", like=folder / "red.png"), good=(red.picture_id,))
+    filled.library.save_search("file", query)
+
+    app = opened(saved="file")
+
+    assert shown(app)[0] == "red.png"
+    assert "Saved search file: blue:0.2 + red.png" in told(app)
+    assert app.button(key="forget-good").label == "1 good"
+    assert not opened(saved="file", sort="match", good="999").exception
+
+
 @pytest.mark.usefixtures("filled")
 def test_a_saved_search_that_is_gone_is_explained() -> None:
     app = opened(saved="gone")

@@ -18,16 +18,6 @@ class Question:
     query: Query
     understood: Period | None = None
 
-    @property
-    def has_parts(self) -> bool:
-        """Whether there are several parts, which a picture can answer unequally well."""
-        return len(self.query.terms) > 1
-
-    @property
-    def is_weighed(self) -> bool:
-        """Whether results end where they stop matching well, unless a visitor decides otherwise."""
-        return not (self.query.is_empty or self.query.min_strength)
-
 
 def question_of(
     library: Library, asked: Asked, picture: PictureReference | None, today: date

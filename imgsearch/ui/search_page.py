@@ -150,18 +150,20 @@ def _put_in_address() -> None:
 
 
 def _typed() -> None:
-    """Other words are another search: neither a saved one, nor one with marks."""
-    if st.session_state.q.strip():
-        st.session_state.saved = ""
-    clear_marks(*KINDS)
+    _another_search()
     _publish()
 
 
-def _look_like(picture_id: int | None) -> None:
-    st.session_state.like = picture_id
-    st.session_state.picture = None
+def _another_search() -> None:
+    """Other words and pictures make another search: neither a saved one, nor one with marks."""
     st.session_state.saved = ""
     clear_marks(*KINDS)
+
+
+def _look_like(picture_id: int | None) -> None:
+    _another_search()
+    st.session_state.like = picture_id
+    st.session_state.picture = None
     _publish()
 
 
@@ -221,6 +223,7 @@ def _take_picture(shared: Shared, content: bytes) -> None:
     except ImageUnreadable as error:
         state.refusal = f"This picture cannot be used: {plain(str(error))}."
     else:
+        _another_search()
         state.like = None
         _publish()
     st.rerun()
