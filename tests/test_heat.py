@@ -356,7 +356,7 @@ def test_the_command_line_writes_them_beside_its_answer(examples: Path, out: Pat
     at = ["--library", str(examples)]
 
     done = imgsearch(
-        "query", "a cup of coffee", "-n", "2", "--paths", "--explain-to", str(out), *at
+        "query", "a cup of coffee", "--all", "-n", "2", "--paths", "--explain-to", str(out), *at
     )
     refused = imgsearch("query", "--like", str(EXAMPLES / "cat.jpg"), "--explain-to", str(out), *at)
 
