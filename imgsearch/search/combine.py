@@ -5,7 +5,7 @@ score is its cosine with the weighted sum of these. A part with a weight w below
 With z = (cosine - mean) / deviation on the scale of that part,
 
     usual = max(0, median z of those of the 10 best candidates for the wanted parts
-                   that match them more than half as well as the best does)
+                   that match them at least 0.7 times as well as the best does)
     cost = |w| * 8 * deviation * max(0, z - usual - 0.25)
 
 so a picture pays for what it shows of the part beyond what pictures of the wanted kind have of it
@@ -25,7 +25,7 @@ from imgsearch.search.strength import StrengthScale
 
 _TYPICAL = 10
 # Of the best score: in a small library the ten best are not all of the wanted kind.
-_OF_THE_KIND = 0.5
+_OF_THE_KIND = 0.7
 _TOLERATED = 0.25
 _COST = 8.0
 
