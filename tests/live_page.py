@@ -144,6 +144,12 @@ class Visitor:
         self.box.press("Enter")
         self.wait_for_results({"q": [words]})
 
+    def search_all(self, words: str) -> None:
+        """Search, and have what matches less well shown, too."""
+        self.search(words)
+        self.page.get_by_text("Show weaker matches").first.click()
+        self.wait_for_results({"q": [words], "weaker": ["1"]})
+
     def wait_for_results(self, asked: dict[str, list[str]]) -> None:
         """Wait until the grid shows the results of just this search."""
         self.page.wait_for_function(

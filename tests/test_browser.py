@@ -87,6 +87,9 @@ def test_words_show_the_right_photo_first(visitor: Visitor) -> None:
     visitor.page.keyboard.press("Enter")
     visitor.wait_for_results({"q": ["a cup of coffee"]})
 
+    assert visitor.names() == ["coffee.jpg"]
+    visitor.page.get_by_text("Show weaker matches").first.click()
+    visitor.wait_for_results({"q": ["a cup of coffee"], "weaker": ["1"]})
     assert visitor.names()[0] == "coffee.jpg"
     strengths = [int(text) for text in visitor.page.locator(".strength").all_inner_texts()]
     assert strengths[0] > 80 > 40 > strengths[1]
@@ -183,7 +186,7 @@ def test_a_picture_can_be_pasted_and_dropped(visitor: Visitor, photos: Path, eve
 
 
 def test_a_photo_opens_large_with_its_facts(visitor: Visitor, photos: Path) -> None:
-    visitor.search("a cup of coffee")
+    visitor.search_all("a cup of coffee")
 
     visitor.tiles.first.locator(".open").click()
 
@@ -207,7 +210,7 @@ def test_a_switch_colours_the_photo_where_the_words_were_found(visitor: Visitor)
     expect(visitor.dialog.get_by_text("Show where")).to_have_count(0)
     visitor.page.keyboard.press("Escape")
     expect(visitor.dialog).to_have_count(0)
-    visitor.search("a cup of coffee & <milk>?")
+    visitor.search_all("a cup of coffee & <milk>?")
     visitor.tiles.first.locator(".open").click()
     layer = visitor.dialog.locator(".imgsearch-heat")
     expect(visitor.dialog.get_by_text("Show where")).to_be_visible()
@@ -245,7 +248,7 @@ def test_the_original_is_downloaded_as_it_is(visitor: Visitor, photos: Path) -> 
 
 
 def test_selected_photos_are_exported(visitor: Visitor, photos: Path) -> None:
-    visitor.search("a cup of coffee")
+    visitor.search_all("a cup of coffee")
     for place in (0, 1):
         visitor.tiles.nth(place).hover()
         visitor.tiles.nth(place).get_by_role("checkbox").check()
@@ -274,7 +277,7 @@ def test_selected_photos_are_exported(visitor: Visitor, photos: Path) -> None:
 
 
 def test_a_quick_selection_loses_nothing(visitor: Visitor) -> None:
-    visitor.search("a cat")
+    visitor.search_all("a cat")
     boxes = visitor.page.locator(".tile .pick input")
 
     for number in range(10):
@@ -315,7 +318,7 @@ def test_file_names_are_text_and_never_markup(visitor: Visitor) -> None:
 
 
 def test_the_keyboard_is_enough(visitor: Visitor) -> None:
-    visitor.search("a cat")
+    visitor.search_all("a cat")
     visitor.tiles.first.locator(".open").focus()
 
     visitor.page.keyboard.press("ArrowRight")
@@ -359,7 +362,7 @@ def test_frames_of_a_moment_are_picked_in_the_dialog(
         opened.index(folder)
     with serving(library, tmp_path / "log") as server:
         visitor = Visitor.arriving(browser.new_context(), server)
-        visitor.search("a cup of coffee")
+        visitor.search_all("a cup of coffee")
         expect(visitor.tiles.first.locator(".others")).to_have_text("+3")
         expect(visitor.tiles.nth(1).locator(".others")).to_have_count(0)
         first = visitor.tiles.first.get_by_role("button", name="Open")
@@ -418,7 +421,7 @@ def test_marks_by_keyboard_order_the_results_anew(visitor: Visitor) -> None:
 
 
 def test_quick_marks_are_not_lost(visitor: Visitor) -> None:
-    visitor.search("a rocket")
+    visitor.search_all("a rocket")
 
     visitor.page.locator(".gallery").evaluate(
         """(grid) => {
@@ -429,7 +432,7 @@ def test_quick_marks_are_not_lost(visitor: Visitor) -> None:
 
     expect(visitor.page.get_by_role("button", name="5 bad")).to_be_visible()
     visitor.page.get_by_role("button", name="5 bad").click()
-    visitor.wait_for_results({"q": ["a rocket"]})
+    visitor.wait_for_results({"q": ["a rocket"], "weaker": ["1"]})
 
 
 def test_marks_of_a_selection_and_in_the_dialog(visitor: Visitor) -> None:
