@@ -306,7 +306,8 @@ class Sink:
                 if len(results) > 1:
                     print(f"{printable(name)}:")
                 terminal.print_results(one, self.offset + 1, show)
-            terminal.print_note(f"Model: {results[0].model}")
+            if results:
+                terminal.print_note(f"Model: {results[0].model}")
         for note in {one.note: None for one in results if one.note}:
             terminal.print_note(note)
 

@@ -161,6 +161,18 @@ def test_queries_from_a_file(tmp_path: Path) -> None:
     assert [Path(one["hits"][0]["path"]).stem for one in as_json] == ["cat", "coffee", "cat"]
 
 
+def test_a_file_without_one_readable_query_names_its_lines(tmp_path: Path) -> None:
+    source = tmp_path / "queries.txt"
+    source.write_bytes(b"-dog\n\xff\n")
+
+    answer = run("query", "--queries", str(source))
+
+    assert (answer.returncode, answer.stdout) == (1, "")
+    first, second = answer.stderr.splitlines()
+    assert first.startswith("Line 1 of the queries was left out: The query says only")
+    assert second == "Line 2 of the queries was left out: This line is not UTF-8."
+
+
 def test_saved_searches(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = tmp_path / "library"
     shutil.copytree(made, own)
