@@ -140,7 +140,23 @@ SaveOption = Annotated[
 ]
 
 
+_FILTERS = (
+    *("folder", "after", "before", "on", "dates", "camera", "lens", "near", "gps", "orientation"),
+    *("min_size", "max_size", "min_bytes", "max_bytes", "type_", "rating", "keyword", "name"),
+)
+_FORMS = ("as_json", "paths", "null", "preview", "output")
+# Parameters of `query`, each with those that would do nothing beside it.
+_CLASHES = {
+    "saved": (*_FILTERS, "sort", "min_strength", "everything", "no_group"),
+    "save": ("queries", *_FORMS, "explain", "explain_to"),
+    "output": ("as_json", "paths", "null", "preview"),
+    "as_json": ("paths", "null", "preview"),
+    "preview": ("paths", "null"),
+}
+
+
 def query(
+    context: typer.Context,
     text: TextArgument = None,
     without: NotOption = None,
     like: LikeOption = None,
@@ -196,6 +212,7 @@ def query(
 
     words = " ".join(text or [])
     _refuse_mixed(bool(words or without or like or good or bad), queries, saved)
+    _refuse_clashes(context)
     filters = filters_of(
         folders=folder,
         after=after,
@@ -350,6 +367,27 @@ def _refuse_mixed(given: bool, queries: str | None, saved: str | None) -> None:
             "A saved search and a file of queries stand for themselves. Leave out the other parts "
             "of the query."
         )
+
+
+def _refuse_clashes(context: typer.Context) -> None:
+    """Raise UsageError where an option was given that another one would silence."""
+    given = {
+        option.name: option.opts[-1]
+        for option in context.command.params
+        if option.name is not None and _was_typed(context, option.name)
+    }
+    for name, silenced in _CLASHES.items():
+        useless = [given[other] for other in silenced if other in given]
+        if name in given and useless:
+            raise UsageError(
+                f"{given[name]} cannot be used together with {', '.join(useless)}. Leave out one "
+                "or the other."
+            )
+
+
+def _was_typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _picture_id(library: Library, named: str) -> int:

@@ -197,6 +197,31 @@ def test_saved_searches(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "No search was saved" in run("saved").stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--saved", "pets", "--sort", "match"], ["--saved", "--sort"]),
+        (["--saved", "pets", "--type", "png", "--all"], ["--saved", "--type", "--all"]),
+        (["--saved", "pets", "--no-gps"], ["--saved", "--gps"]),
+        (["--save", "pets", "--queries", "-"], ["--save", "--queries"]),
+        (["--save", "pets", "cat", "--output", "found.csv"], ["--save", "--output"]),
+        (["cat", "--output", "found.csv", "-0"], ["--output", "--null"]),
+        (["cat", "--json", "--paths"], ["--json", "--paths"]),
+        (["cat", "--preview", "--paths"], ["--preview", "--paths"]),
+    ],
+)
+def test_no_option_is_silently_without_effect(
+    arguments: list[str], named: list[str], tmp_path: Path
+) -> None:
+    answer = run("query", *arguments, cwd=tmp_path)
+
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert is_short(answer.stderr)
+    told, *silenced = named
+    assert f"{told} cannot be used together with {', '.join(silenced)}." in answer.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_previews_are_for_terminals() -> None:
     answer = run("query", "cat", "--preview")
 
