@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -266,7 +267,7 @@ def query(
             names, asked = [words], [ask(words, pictures, without or ())]
         if save is not None:
             opened.save_search(save, asked[0])
-            print(f"Saved. Run it with: imgsearch query --saved {printable(save)}")
+            print(f"Saved. Run it with: imgsearch query --saved {shlex.quote(printable(save))}")
             return
         results = opened.answer_all(
             [replace(one, limit=limit, offset=(page - 1) * limit, explain=explain) for one in asked]

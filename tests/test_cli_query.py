@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -50,6 +51,22 @@ def test_where_nothing_matches_the_closest_are_shown_and_it_is_said() -> None:
     assert (
         json.loads(run("query", "the tax return was filed late", "--json").stdout)["matching"] == 0
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["cat", "--camera", "none"], "No photo was found."),
+        (["--camera", "none"], "No photo was found."),
+        (["cat", "--min-strength", "100"], "No photo was found."),
+        (["cat", "--all", "--page", "3"], "Only 12 were found; there is nothing on this page."),
+    ],
+)
+def test_that_nothing_was_found_is_said(arguments: list[str], says: str) -> None:
+    answer = run("query", *arguments)
+
+    assert (answer.returncode, answer.stdout) == (0, "")
+    assert answer.stderr.splitlines() == [says, "Model: starter"]
 
 
 def test_pages_follow_each_other_and_ranks_go_on() -> None:
@@ -195,6 +212,19 @@ def test_saved_searches(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert is_short(mixed.stderr)
     assert "Forgot the search pets." in gone.stdout
     assert "No search was saved" in run("saved").stdout
+
+
+def test_how_to_run_a_saved_search_can_be_pasted(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "library"
+    shutil.copytree(made, own)
+    monkeypatch.setenv("IMGSEARCH_LIBRARY", str(own))
+
+    saved = run("save", "the cat's day", "cat")
+
+    _, _, command = saved.stdout.partition("imgsearch ")
+    assert names(run(*shlex.split(command), "--paths").stdout) == ["cat"]
 
 
 @pytest.mark.parametrize(
