@@ -205,15 +205,16 @@ def query(
 
     The best come first, each with its match strength, 0 to 100, and the results end where they stop
     matching well. Where nothing does, what comes closest is shown, and it is said. Photos must meet
-    all filters; an option that is given several times asks for any of its values. Without TEXT,
-    filters list what passes them, newest first.
+    all filters. --folder, --name, --camera, --lens, --keyword, --orientation and --type, given
+    several times, ask for any of their values. Without TEXT, filters list what passes them, newest
+    first.
     """
     from imgsearch.batch import BatchError, read_batch
     from imgsearch.search.query import Query, split_picture, terms_of
 
     words = " ".join(text or [])
     _refuse_mixed(bool(words or without or like or good or bad), queries, saved)
-    _refuse_clashes(context)
+    _refuse_useless(context)
     filters = filters_of(
         folders=folder,
         after=after,
@@ -370,13 +371,18 @@ def _refuse_mixed(given: bool, queries: str | None, saved: str | None) -> None:
         )
 
 
-def _refuse_clashes(context: typer.Context) -> None:
-    """Raise UsageError where an option was given that another one would silence."""
+def _refuse_useless(context: typer.Context) -> None:
+    """Raise UsageError for an option that has an empty value, or that another one would silence."""
     given = {
         option.name: option.opts[-1]
         for option in context.command.params
         if option.name is not None and _was_typed(context, option.name)
     }
+    for name, option in given.items():
+        value = context.params[name]
+        # An unset variable of the shell must not come to mean the current folder.
+        if name != "text" and (value == "" or (isinstance(value, list) and "" in value)):
+            raise UsageError(f"{option} has an empty value. Give it one, or leave it out.")
     for name, silenced in _CLASHES.items():
         useless = [given[other] for other in silenced if other in given]
         if name in given and useless:

@@ -214,6 +214,15 @@ def test_saved_searches(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "No search was saved" in run("saved").stdout
 
 
+@pytest.mark.parametrize("option", ["--folder", "--after", "--like", "--output", "--explain-to"])
+def test_an_empty_value_is_not_the_current_folder(option: str, tmp_path: Path) -> None:
+    answer = run("query", "cat", option, "", cwd=tmp_path)
+
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert f"{option} has an empty value." in answer.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_how_to_run_a_saved_search_can_be_pasted(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
