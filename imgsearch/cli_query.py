@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -140,7 +141,23 @@ SaveOption = Annotated[
 ]
 
 
+_FILTERS = (
+    *("folder", "after", "before", "on", "dates", "camera", "lens", "near", "gps", "orientation"),
+    *("min_size", "max_size", "min_bytes", "max_bytes", "type_", "rating", "keyword", "name"),
+)
+_FORMS = ("as_json", "paths", "null", "preview", "output")
+# Parameters of `query`, each with those that would do nothing beside it.
+_CLASHES = {
+    "saved": (*_FILTERS, "sort", "min_strength", "everything", "no_group"),
+    "save": ("queries", *_FORMS, "explain", "explain_to"),
+    "output": ("as_json", "paths", "null", "preview"),
+    "as_json": ("paths", "null", "preview"),
+    "preview": ("paths", "null"),
+}
+
+
 def query(
+    context: typer.Context,
     text: TextArgument = None,
     without: NotOption = None,
     like: LikeOption = None,
@@ -188,14 +205,16 @@ def query(
 
     The best come first, each with its match strength, 0 to 100, and the results end where they stop
     matching well. Where nothing does, what comes closest is shown, and it is said. Photos must meet
-    all filters; an option that is given several times asks for any of its values. Without TEXT,
-    filters list what passes them, newest first.
+    all filters. --folder, --name, --camera, --lens, --keyword, --orientation and --type, given
+    several times, ask for any of their values. Without TEXT, filters list what passes them, newest
+    first.
     """
     from imgsearch.batch import BatchError, read_batch
     from imgsearch.search.query import Query, split_picture, terms_of
 
     words = " ".join(text or [])
     _refuse_mixed(bool(words or without or like or good or bad), queries, saved)
+    _refuse_useless(context)
     filters = filters_of(
         folders=folder,
         after=after,
@@ -249,7 +268,7 @@ def query(
             names, asked = [words], [ask(words, pictures, without or ())]
         if save is not None:
             opened.save_search(save, asked[0])
-            print(f"Saved. Run it with: imgsearch query --saved {printable(save)}")
+            print(f"Saved. Run it with: imgsearch query --saved {shlex.quote(printable(save))}")
             return
         results = opened.answer_all(
             [replace(one, limit=limit, offset=(page - 1) * limit, explain=explain) for one in asked]
@@ -306,7 +325,8 @@ class Sink:
                 if len(results) > 1:
                     print(f"{printable(name)}:")
                 terminal.print_results(one, self.offset + 1, show)
-            terminal.print_note(f"Model: {results[0].model}")
+            if results:
+                terminal.print_note(f"Model: {results[0].model}")
         for note in {one.note: None for one in results if one.note}:
             terminal.print_note(note)
 
@@ -349,6 +369,32 @@ def _refuse_mixed(given: bool, queries: str | None, saved: str | None) -> None:
             "A saved search and a file of queries stand for themselves. Leave out the other parts "
             "of the query."
         )
+
+
+def _refuse_useless(context: typer.Context) -> None:
+    """Raise UsageError for an option that has an empty value, or that another one would silence."""
+    given = {
+        option.name: option.opts[-1]
+        for option in context.command.params
+        if option.name is not None and _was_typed(context, option.name)
+    }
+    for name, option in given.items():
+        value = context.params[name]
+        # An unset variable of the shell must not come to mean the current folder.
+        if name != "text" and (value == "" or (isinstance(value, list) and "" in value)):
+            raise UsageError(f"{option} has an empty value. Give it one, or leave it out.")
+    for name, silenced in _CLASHES.items():
+        useless = [given[other] for other in silenced if other in given]
+        if name in given and useless:
+            raise UsageError(
+                f"{given[name]} cannot be used together with {', '.join(useless)}. Leave out one "
+                "or the other."
+            )
+
+
+def _was_typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _picture_id(library: Library, named: str) -> int:

@@ -51,7 +51,10 @@ def print_results(
     `first` is the rank of the first; `show` shows the picture of a hit. What is said about the
     whole goes to standard error.
     """
-    if results.matching == 0:
+    if not results:
+        beyond = f"Only {results.total} were found; there is nothing on this page."
+        print_note(beyond if results.total else "No photo was found.")
+    elif results.matching == 0:
         print_note("Nothing matches well; the closest are:")
     for rank, hit in enumerate(results, start=first):
         if show is not None:

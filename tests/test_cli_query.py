@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -50,6 +51,22 @@ def test_where_nothing_matches_the_closest_are_shown_and_it_is_said() -> None:
     assert (
         json.loads(run("query", "the tax return was filed late", "--json").stdout)["matching"] == 0
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["cat", "--camera", "none"], "No photo was found."),
+        (["--camera", "none"], "No photo was found."),
+        (["cat", "--min-strength", "100"], "No photo was found."),
+        (["cat", "--all", "--page", "3"], "Only 12 were found; there is nothing on this page."),
+    ],
+)
+def test_that_nothing_was_found_is_said(arguments: list[str], says: str) -> None:
+    answer = run("query", *arguments)
+
+    assert (answer.returncode, answer.stdout) == (0, "")
+    assert answer.stderr.splitlines() == [says, "Model: starter"]
 
 
 def test_pages_follow_each_other_and_ranks_go_on() -> None:
@@ -161,6 +178,18 @@ def test_queries_from_a_file(tmp_path: Path) -> None:
     assert [Path(one["hits"][0]["path"]).stem for one in as_json] == ["cat", "coffee", "cat"]
 
 
+def test_a_file_without_one_readable_query_names_its_lines(tmp_path: Path) -> None:
+    source = tmp_path / "queries.txt"
+    source.write_bytes(b"-dog\n\xff\n")
+
+    answer = run("query", "--queries", str(source))
+
+    assert (answer.returncode, answer.stdout) == (1, "")
+    first, second = answer.stderr.splitlines()
+    assert first.startswith("Line 1 of the queries was left out: The query says only")
+    assert second == "Line 2 of the queries was left out: This line is not UTF-8."
+
+
 def test_saved_searches(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = tmp_path / "library"
     shutil.copytree(made, own)
@@ -183,6 +212,53 @@ def test_saved_searches(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert is_short(mixed.stderr)
     assert "Forgot the search pets." in gone.stdout
     assert "No search was saved" in run("saved").stdout
+
+
+@pytest.mark.parametrize("option", ["--folder", "--after", "--like", "--output", "--explain-to"])
+def test_an_empty_value_is_not_the_current_folder(option: str, tmp_path: Path) -> None:
+    answer = run("query", "cat", option, "", cwd=tmp_path)
+
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert f"{option} has an empty value." in answer.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_how_to_run_a_saved_search_can_be_pasted(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "library"
+    shutil.copytree(made, own)
+    monkeypatch.setenv("IMGSEARCH_LIBRARY", str(own))
+
+    saved = run("save", "the cat's day", "cat")
+
+    _, _, command = saved.stdout.partition("imgsearch ")
+    assert names(run(*shlex.split(command), "--paths").stdout) == ["cat"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--saved", "pets", "--sort", "match"], ["--saved", "--sort"]),
+        (["--saved", "pets", "--type", "png", "--all"], ["--saved", "--type", "--all"]),
+        (["--saved", "pets", "--no-gps"], ["--saved", "--gps"]),
+        (["--save", "pets", "--queries", "-"], ["--save", "--queries"]),
+        (["--save", "pets", "cat", "--output", "found.csv"], ["--save", "--output"]),
+        (["cat", "--output", "found.csv", "-0"], ["--output", "--null"]),
+        (["cat", "--json", "--paths"], ["--json", "--paths"]),
+        (["cat", "--preview", "--paths"], ["--preview", "--paths"]),
+    ],
+)
+def test_no_option_is_silently_without_effect(
+    arguments: list[str], named: list[str], tmp_path: Path
+) -> None:
+    answer = run("query", *arguments, cwd=tmp_path)
+
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert is_short(answer.stderr)
+    told, *silenced = named
+    assert f"{told} cannot be used together with {', '.join(silenced)}." in answer.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_previews_are_for_terminals() -> None:
