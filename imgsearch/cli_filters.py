@@ -47,11 +47,13 @@ DatesOption = Annotated[
 ]
 CameraOption = Annotated[
     Optional[list[str]],  # noqa: UP045
-    typer.Option("--camera", metavar="NAME", help="Taken with this camera, such as 'canon*'."),
+    typer.Option(
+        "--camera", metavar="NAME", help="Taken with a camera of this name, or part of it."
+    ),
 ]
 LensOption = Annotated[
     Optional[list[str]],  # noqa: UP045
-    typer.Option("--lens", metavar="NAME", help="Taken with this lens, such as '*50mm*'."),
+    typer.Option("--lens", metavar="NAME", help="Taken with a lens of this name, or part of it."),
 ]
 NearOption = Annotated[
     Optional[str],  # noqa: UP045
@@ -131,8 +133,8 @@ def filters_of(
         folders=tuple(os.path.abspath(os.path.expanduser(one)) for one in folders or ()),
         since=since,
         until=until,
-        cameras=tuple(cameras or ()),
-        lenses=tuple(lenses or ()),
+        cameras=tuple(map(_somewhere, cameras or ())),
+        lenses=tuple(map(_somewhere, lenses or ())),
         near=None if near is None else _near(near),
         has_place=has_place,
         orientations=tuple(one.lower() for one in orientations or ()),
@@ -153,6 +155,11 @@ def with_dates_of(text: str, filters: Filters) -> tuple[str, Filters]:
 
     words, period = split_dates(text, date.today())
     return (text, filters) if period is None else (words, narrowed(filters, period))
+
+
+def _somewhere(name: str) -> str:
+    """Return a pattern for names that hold this one, if it is no pattern itself."""
+    return name if not name or set(name) & set("*?") else f"*{name}*"
 
 
 def _near(text: str) -> Near:

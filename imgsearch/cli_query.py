@@ -400,6 +400,8 @@ def _was_typed(context: typer.Context, name: str) -> bool:
 def _picture_id(library: Library, named: str) -> int:
     """Return the id of a picture that was named by its id or its path. Raises PhotoNotFound."""
     if named.isascii() and named.isdigit() and len(named) < 16:
+        if not library.pictures([int(named)]):
+            raise PhotoNotFound(f"There is no photo with the id {named} in this library.")
         return int(named)
     return library.picture_id(named)
 

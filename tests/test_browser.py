@@ -390,7 +390,7 @@ def test_frames_of_a_moment_are_picked_in_the_dialog(
         visitor.page.keyboard.press("Escape")
 
         visitor.page.get_by_text("Show each frame").click()
-        visitor.wait_for_results({"q": ["a cup of coffee"], "frames": ["1"]})
+        visitor.wait_for_results({"q": ["a cup of coffee"], "weaker": ["1"], "frames": ["1"]})
         expect(visitor.page.locator(".others")).to_have_count(0)
     assert server.complaints() == ""
 

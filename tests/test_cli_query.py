@@ -121,11 +121,13 @@ def test_marks_by_id_and_by_path() -> None:
         "query", "grass", "--good", str(EXAMPLES / "cat.jpg"), "--all", "--paths", "-n", "12"
     )
     unknown = run("query", "grass", "--good", "/nowhere.jpg")
+    no_id = run("query", "grass", "--bad", "99999")
 
     assert by_id.stdout == by_path.stdout
     assert names(by_id.stdout).index("cat") < plain.index("cat")
     assert (unknown.returncode, is_short(unknown.stderr)) == (1, True)
     assert "not a photo of this library" in unknown.stderr
+    assert (no_id.returncode, is_short(no_id.stderr)) == (1, True)
 
 
 @pytest.mark.parametrize("order", ["name", "size", "date"])

@@ -755,3 +755,8 @@ def test_facets_of_a_catalog_that_lies_about_paths(tmp_path: Path, path: str) ->
         folders = library.facets().folders
 
     assert all(Path(os.path.normpath(one)).is_relative_to("/one") for one in folders)
+
+
+def test_a_text_in_the_place_of_several_is_refused() -> None:
+    with pytest.raises(QueryInvalid, match="cameras are several"):
+        Filters(cameras="Pixel 8")  # type: ignore[arg-type]

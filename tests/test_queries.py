@@ -128,6 +128,8 @@ def test_without_cut_off_all_are_given(examples: Library) -> None:
     results = examples.search("a cat", cut_off=False, limit=5)
 
     assert (len(results), results.total, results.matching) == (5, 12, None)
+    plain = examples.search("a cat", cut_off=False, group=False, limit=5)
+    assert (len(plain), plain.total) == (5, 12)
 
 
 # --- Orders and pages ---

@@ -75,6 +75,10 @@ class Filters:
     max_bytes: int | None = None
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            # A text is a sequence, too: of its letters.
+            if field.default == () and isinstance(getattr(self, field.name), str):
+                raise QueryInvalid(f"{field.name} are several: give a tuple of texts, not a text.")
         for one in self.orientations:
             if one not in _SHAPES:
                 raise QueryInvalid(

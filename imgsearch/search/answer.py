@@ -70,7 +70,7 @@ class Answering:
         scale = encoded.scale(self.background)
         total = len(self.index) if among is None else len(among)
         ranking, matching = self._cut(query, encoded, ranking, scale)
-        if len(ranking.ids) <= ranking.pooled:
+        if query.min_strength or query.cut_off or query.sort != "match":
             total = len(ranking.ids)
         hits, total = self._page(query, ranking, scale, total)
         return Answer(self._explained(query, encoded, hits), total, matching)
