@@ -231,7 +231,7 @@ def test_a_list_without_words_shows_days(facts_library: Path) -> None:
         ("--orientation round", "portrait"),
         ("--rating 6", "stars"),
         ("--keyword ''", "keyword"),
-        ("--name ''", "pattern"),
+        ("--name ''", "empty"),
         ("--type ,", "jpeg,png"),
     ],
 )

@@ -141,7 +141,8 @@ def test_a_process_that_dies_loses_no_batch(fleet: FleetEncoder, place: Path) ->
     for found, pixels in zip(rows, batches, strict=True):
         assert np.allclose(found, alone.encode_images(pixels), atol=1e-5)
     assert len(numbers(place, "died")) == 1
-    assert len(numbers(place, "started")) == 3
+    # The other process may have been quick enough to do the rest alone.
+    assert len(numbers(place, "started")) in (2, 3)
 
 
 def test_a_batch_on_which_every_process_dies_is_a_clear_error(

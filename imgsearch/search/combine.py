@@ -4,8 +4,8 @@ Parts are unit vectors, of words or of pictures. Those with a weight above 0 are
 score is its cosine with the weighted sum of these. A part with a weight w below 0 is not wanted.
 With z = (cosine - mean) / deviation on the scale of that part,
 
-    usual = max(0, median z of those of the 10 best candidates for the wanted parts
-                   that match them at least 0.7 times as well as the best does)
+    usual = median z of those of the 10 best candidates for the wanted parts that match
+            them at least 0.7 times as well as the best does, but from 0 to 3
     cost = |w| * 8 * deviation * max(0, z - usual - 0.25)
 
 so a picture pays for what it shows of the part beyond what pictures of the wanted kind have of it
@@ -26,6 +26,8 @@ from imgsearch.search.strength import StrengthScale
 _TYPICAL = 10
 # Of the best score: in a small library the ten best are not all of the wanted kind.
 _OF_THE_KIND = 0.7
+# A kind of which every picture shows more of the part than this does show it.
+_MOST_USUAL = 3.0
 _TOLERATED = 0.25
 _COST = 8.0
 
@@ -64,7 +66,7 @@ def combined_scores(
     for column in np.flatnonzero(weights < 0).tolist():
         scale = scales[column]
         z = (cosines[:, column] - scale.mean) / scale.deviation
-        usual = max(0.0, float(np.median(z[typical]))) if len(typical) else 0.0
+        usual = float(np.clip(np.median(z[typical]), 0, _MOST_USUAL)) if len(typical) else 0.0
         scores += weights[column] * _COST * scale.deviation * np.maximum(z - usual - _TOLERATED, 0)
     return np.asarray(scores, dtype=np.float32)
 
