@@ -346,7 +346,8 @@ def asked_in_page(address: str, chromium: Path, queries: Sequence[str]) -> list[
                 executable_path=str(chromium), args=list(_CHROMIUM_OPTIONS)
             )
             page = browser.new_page(viewport={"width": width, "height": height})
-            page.goto(address)
+            # The pictures exist nowhere, and nothing matches well: a whole page all the same.
+            page.goto(address + "?weaker=1")
             page.locator(".gallery .tile").first.wait_for(timeout=_PATIENCE_SECONDS * 1000)
             for words in WARM_UPS:
                 _ask(page, words)
@@ -383,7 +384,7 @@ def asked_in_process(library: Path, queries: Sequence[str]) -> list[float]:
     with Library.open(library) as opened:
         for words in (*WARM_UPS, *queries):
             start = time.perf_counter()
-            opened.search(words, limit=HITS, sort="match", min_strength=0)
+            opened.search(words, limit=HITS, cut_off=False)
             seconds.append(time.perf_counter() - start)
     return seconds[len(WARM_UPS) :]
 
