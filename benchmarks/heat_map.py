@@ -125,7 +125,7 @@ def cost(options: argparse.Namespace) -> list[Result]:
     seconds, processor = [], []
     with Library.open(place, model=options.model) as library:
         library.index(EXAMPLES)
-        hits = list(library.search("a photo", limit=12))
+        hits = list(library.search("a photo", limit=12, cut_off=False))
         library.heat_map(hits[0].content_hash, "a photo")
         for words in ("a cup of coffee", "a dog", "snow"):
             for hit in hits:

@@ -73,7 +73,7 @@ def index_corpus(corpus: Path, cases: list[Case]) -> dict[str, Outcome]:
         library.index([corpus])
         reasons = {failure.path: failure.reason for failure in library.failures()}
         # All pictures come back from a search that is allowed enough results.
-        hits = library.search("a photo", limit=10 * len(cases))
+        hits = library.search("a photo", limit=10 * len(cases), cut_off=False, group=False)
         indexed = {path for hit in hits for path in (hit.path, *hit.duplicates)}
     return {case.path: _outcome(str(corpus / case.path), indexed, reasons) for case in cases}
 

@@ -29,7 +29,7 @@ def main(target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder, imgsearch.Library.open(folder) as library:
         library.index(EXAMPLES)
         for number, query in enumerate(QUERIES):
-            results = library.search(query, limit=RESULTS)
+            results = library.search(query, limit=RESULTS, cut_off=False)
             draw_row(sheet, MARGIN + number * row, query, results)
     target.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(target, quality=88)
