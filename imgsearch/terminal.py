@@ -222,6 +222,7 @@ def print_status(status: LibraryStatus) -> None:
         f"On disk   catalog {human_bytes(status.catalog_bytes)}, "
         f"index {human_bytes(status.cache_bytes)}, "
         f"thumbnails {human_bytes(status.thumbnail_bytes)}"
+        + (f", near-duplicates {human_bytes(status.similar_bytes)}" if status.similar_bytes else "")
     )
     for model in status.models:
         mark = ", active" if model.active else ""

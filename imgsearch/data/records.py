@@ -175,3 +175,4 @@ class LibraryStatus:
     catalog_bytes: int
     cache_bytes: int
     thumbnail_bytes: int
+    similar_bytes: int = 0

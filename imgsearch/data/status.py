@@ -9,6 +9,7 @@ from imgsearch.data.connection import catalog_path
 from imgsearch.data.paths import from_stored
 from imgsearch.data.reader import CatalogReader
 from imgsearch.data.records import FailedFile, FailureKind, LibraryStatus, ModelStatus, RootStatus
+from imgsearch.data.signature_store import FILE_NAME as SIMILAR
 from imgsearch.data.thumbnail_store import FILE_NAME as THUMBNAILS
 from imgsearch.data.vector_cache import FOLDER_NAME
 
@@ -51,6 +52,7 @@ def read_status(reader: CatalogReader) -> LibraryStatus:
         catalog_bytes=catalog_bytes,
         cache_bytes=sum(_size(path) for path in cache.glob("*")),
         thumbnail_bytes=sum(_size(path) for path in reader.library.glob(f"{THUMBNAILS}*")),
+        similar_bytes=sum(_size(path) for path in reader.library.glob(f"{SIMILAR}*")),
     )
 
 
