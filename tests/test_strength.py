@@ -14,9 +14,10 @@ from conftest import EXAMPLES, MakePhoto
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgsearch import Filters, IndexSettings, Library
-from imgsearch.encoders.base import unit_rows
+from imgsearch import Filters, IndexSettings, Library, load_encoder
+from imgsearch.encoders.base import KnowsTexts, unit_rows
 from imgsearch.encoders.fake import FakeEncoder
+from imgsearch.search.background import FIXED_TEXTS
 from imgsearch.search.strength import StrengthScale
 
 COLOURS = ("red", "green", "blue", "yellow", "cyan", "magenta", "white")
@@ -217,3 +218,26 @@ def test_by_date_only_matches_worth_the_name_are_shown(examples: Library) -> Non
     results = examples.search("a cup of coffee", sort="date")
 
     assert [hit.name for hit in results] == ["coffee.jpg"]
+
+
+def test_the_built_in_model_brings_the_vectors_of_the_fixed_texts(examples: Library) -> None:
+    starter = load_encoder()
+    assert isinstance(starter, KnowsTexts)
+
+    brought = starter.known_vectors(FIXED_TEXTS)
+
+    assert brought is not None
+    assert (brought * starter.encode_texts(FIXED_TEXTS)).sum(axis=1).min() > 0.9999
+    assert starter.known_vectors(FIXED_TEXTS[1:]) is None
+    # Nothing of them is copied into the library.
+    assert list((examples.path / "faiss").glob("*prompts*")) == []
+
+
+def test_other_models_keep_the_vectors_of_the_fixed_texts(colours: Library) -> None:
+    [kept] = (colours.path / "faiss").glob("*prompts*")
+    expected = colours.search("red")
+    kept.write_bytes(b"damaged")
+    colours.close()
+
+    assert colours.search("red") == expected
+    assert len(np.load(kept, allow_pickle=False)) == len(FIXED_TEXTS)

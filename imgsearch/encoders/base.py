@@ -117,6 +117,15 @@ class MapsPictures(Protocol):
         ...
 
 
+@runtime_checkable
+class KnowsTexts(Protocol):
+    """What an encoder may have besides: vectors of lists of texts, made beforehand."""
+
+    def known_vectors(self, texts: Sequence[str]) -> npt.NDArray[np.float32] | None:
+        """Return unit rows [n, d], what `encode_texts` gives but for rounding; or None."""
+        ...
+
+
 def unit_rows(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return rows [..., d] divided by their Euclidean norm: float32; zero rows stay zero."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)

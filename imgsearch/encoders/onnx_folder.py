@@ -46,8 +46,6 @@ FILES = ("model.json", "image.onnx", "text.onnx", "tokenizer.json")
 # Pictures a single run of the image graph takes. Small runs keep the activations in the caches of
 # a core: measured on 2 cores, 4 is a tenth faster than 32.
 _IMAGES_PER_RUN = 4
-# Vectors of fixed lists of texts, longer than any query, may lie in the folder: float16 [n, d].
-_LEAST_KNOWN = 100
 
 
 class OnnxFolderEncoder:
@@ -116,9 +114,6 @@ class OnnxFolderEncoder:
         """Embed n texts to unit rows [n, d]; what exceeds the context length is cut off."""
         if not texts:
             return np.empty((0, self._description.dimension), dtype=np.float32)
-        known = self._known_vectors(texts)
-        if known is not None:
-            return known
         encodings = self._tokenizer.encode_batch(list(texts))
         inputs = {
             "input_ids": np.array([one.ids for one in encodings], dtype=np.int64),
@@ -152,10 +147,8 @@ class OnnxFolderEncoder:
     def _image_threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(available_cores(), thread_name_prefix="imgsearch-image-tower")
 
-    def _known_vectors(self, texts: Sequence[str]) -> npt.NDArray[np.float32] | None:
-        """Return the vectors of these texts if the folder brings them: unit rows [n, d]."""
-        if len(texts) < _LEAST_KNOWN:
-            return None
+    def known_vectors(self, texts: Sequence[str]) -> npt.NDArray[np.float32] | None:
+        """Return the vectors of just these texts if the folder brings them: unit rows [n, d]."""
         try:
             rows = np.load(self._folder / known_texts_name(texts), allow_pickle=False)
         except (OSError, ValueError, EOFError):

@@ -17,6 +17,7 @@ from imgsearch.data.prompt_cache import prompt_vectors
 from imgsearch.data.reader import CatalogReader, StoredModel, StoredPicture
 from imgsearch.data.vector_cache import VectorCache, VectorIndex
 from imgsearch.encoders import STARTER, Encoder, load_encoder
+from imgsearch.encoders.base import KnowsTexts
 from imgsearch.errors import LibraryEmpty, ModelNotFound
 from imgsearch.search.answer import Answering, candidates_needed
 from imgsearch.search.background import FIXED_TEXTS, SAMPLE, Background
@@ -229,12 +230,11 @@ class QueryEngine:
         return SearchResults(self.pictures(ids.tolist()), model.name, None, total)
 
     def _fixed_texts(self, model: StoredModel) -> npt.NDArray[np.float32]:
-        return prompt_vectors(
-            self._library,
-            model,
-            FIXED_TEXTS,
-            lambda texts: self._encoder_of(model).encode_texts(texts),
-        )
+        encoder = self._encoder_of(model)
+        brought = encoder.known_vectors(FIXED_TEXTS) if isinstance(encoder, KnowsTexts) else None
+        if brought is not None:
+            return brought
+        return prompt_vectors(self._library, model, FIXED_TEXTS, encoder.encode_texts)
 
     def _background(self, index: VectorIndex, model: StoredModel) -> Background:
         """Return what matches are measured against; kept as long as the index is."""
