@@ -14,6 +14,7 @@ import typer
 
 import imgsearch
 from imgsearch import terminal
+from imgsearch.cli_arguments import USAGE_MISTAKE, explain_mistake
 from imgsearch.cli_interruption import Interruption
 from imgsearch.cli_models import models_app, pull
 from imgsearch.cli_options import (
@@ -249,15 +250,22 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:]
     try:
         try:
-            app()
+            code = app(standalone_mode=False)
+        except USAGE_MISTAKE as error:
+            code = explain_mistake(error)
         finally:
             # Now rather than at exit, where a full disk would be a traceback.
             sys.stdout.flush()
+        # What a command returns, or the code of the Exit that it raised.
+        sys.exit(code)
     except ImgsearchError as error:
         if debug:
             raise
         terminal.print_error(str(error))
         sys.exit(error.exit_code)
+    except typer.Abort:
+        terminal.print_error("Stopped.")
+        sys.exit(1)
     except BrokenPipeError:
         # The reader of a pipe has seen enough (`| head`).
         _discard_output()

@@ -15,6 +15,7 @@ import typer
 
 import imgsearch
 from imgsearch import terminal
+from imgsearch.cli_arguments import TextCommand
 from imgsearch.cli_filters import (
     AfterOption,
     BeforeOption,
@@ -322,13 +323,15 @@ class Sink:
         else:
             show = _previewer(library) if self.preview else None
             for name, one in zip(names, results, strict=True):
-                if len(results) > 1:
+                one_of_many = name if len(results) > 1 else ""
+                if one_of_many:
                     print(f"{printable(name)}:")
-                terminal.print_results(one, self.offset + 1, show)
+                terminal.print_results(one, self.offset + 1, show, one_of_many)
             if results:
                 terminal.print_note(f"Model: {results[0].model}")
-        for note in {one.note: None for one in results if one.note}:
-            terminal.print_note(note)
+        for name, one in zip(names, results, strict=True):
+            if one.note:
+                terminal.print_note(f"{name}: {one.note}" if len(results) > 1 else one.note)
 
 
 def _explain(
@@ -446,12 +449,13 @@ def saved(
 def add_query_commands(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.command(
+        cls=TextCommand,
         epilog=examples(
             "imgsearch query 'a red car in the snow'",
             "imgsearch query 'a beach' --not people -n 3",
             "imgsearch query 'in winter' --like garden.jpg:0.5 --after 2021",
             "imgsearch query -0 cat | xargs -0 ls -l",
-        )
+        ),
     )(query)
     app.command(
         epilog=examples("imgsearch save cats 'a cat' --not dogs --after 2020"),

@@ -44,18 +44,22 @@ def write_paths(paths: Sequence[str], end: bytes) -> None:
 
 
 def print_results(
-    results: SearchResults, first: int = 1, show: Callable[[SearchHit], None] | None = None
+    results: SearchResults,
+    first: int = 1,
+    show: Callable[[SearchHit], None] | None = None,
+    name: str = "",
 ) -> None:
     """Print hits as rank, match strength (or day) and path; on a terminal, paths are links.
 
     `first` is the rank of the first; `show` shows the picture of a hit. What is said about the
-    whole goes to standard error.
+    whole goes to standard error, after the `name` of the query if it is one of many.
     """
+    about = f"{name}: " if name else ""
     if not results:
         beyond = f"Only {results.total} were found; there is nothing on this page."
-        print_note(beyond if results.total else "No photo was found.")
+        print_note(about + (beyond if results.total else "No photo was found."))
     elif results.matching == 0:
-        print_note("Nothing matches well; the closest are:")
+        print_note(about + "Nothing matches well; the closest are:")
     for rank, hit in enumerate(results, start=first):
         if show is not None:
             show(hit)
@@ -66,7 +70,7 @@ def print_results(
             print(f"          id {hit.picture_id}: {parts}")
     left = results.total - (first - 1) - len(results)
     if left > 0:
-        print_note(f"{left} more: add -n {results.total}, or --page.")
+        print_note(f"{about}{left} more: add -n {results.total}, or --page.")
 
 
 def _more_of(hit: SearchHit) -> str:

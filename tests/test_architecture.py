@@ -30,6 +30,7 @@ ALLOWED = {
     "batch": {"search"},
     "cli_filters": {"search", "data"},
     "cli_query": {
+        "cli_arguments",
         "cli_filters",
         "cli_options",
         "library",
@@ -41,9 +42,11 @@ ALLOWED = {
         "search",
         "data",
     },
+    "cli_arguments": {"terminal"},
     "cli_interruption": {"terminal"},
     "cli_similar": {"cli_options", "cli_interruption", "library", "search", "terminal"},
     "cli": {
+        "cli_arguments",
         "cli_interruption",
         "cli_options",
         "cli_similar",

@@ -290,3 +290,51 @@ def test_wrong_questions_are_told_shortly(arguments: list[str], says: str, tmp_p
     assert answer.returncode == 2, answer.stderr
     assert is_short(answer.stderr)
     assert says in answer.stderr
+
+
+def test_words_that_are_not_wanted_need_no_quotes() -> None:
+    quoted = run("query", "beach -people at sunset", "--json")
+
+    unquoted = run("query", "beach", "-people", "at", "sunset", "--json", "-n", "10")
+
+    assert [hit["score"] for hit in json.loads(unquoted.stdout)["hits"]] == pytest.approx(
+        [hit["score"] for hit in json.loads(quoted.stdout)["hits"]]
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["query", "cat", "--lik", "x"], "--like"),
+        (["query", "cat", "-json"], "No such option: -j"),
+        (["query", "cat", "--page", "0"], "--page"),
+        (["query", "cat", "--limit"], "requires an argument"),
+        (["index"], "PATH"),
+        (["find"], "No such command 'find'"),
+    ],
+)
+def test_mistyped_arguments_are_explained_in_one_line(arguments: list[str], says: str) -> None:
+    answer = run(*arguments)
+
+    assert answer.returncode == 2
+    [line] = answer.stderr.splitlines()
+    assert says in line
+    assert line.endswith("--help")
+    assert not answer.stdout
+
+
+def test_a_value_with_a_dash_stays_a_value() -> None:
+    answer = run("query", "cat", "--not", "-dog", "-n", "1", "--explain")
+
+    assert answer.returncode == 0, answer.stderr
+    assert "cat.jpg" in answer.stdout
+
+
+def test_remarks_on_one_of_many_queries_name_it(tmp_path: Path) -> None:
+    lines = tmp_path / "queries.txt"
+    lines.write_text("a cup of coffee\nthe tax return was filed late\n")
+
+    answer = run("query", "--queries", str(lines), "-n", "2")
+
+    assert "the tax return was filed late: Nothing matches well; the closest are:" in answer.stderr
+    assert "a cup of coffee: Nothing" not in answer.stderr
