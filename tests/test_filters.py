@@ -336,6 +336,18 @@ def test_without_a_query_the_newest_come_first(album: Album) -> None:
     assert {(hit.score, hit.strength) for hit in results} == {(None, None)}
 
 
+def test_the_order_by_name_looks_at_names_and_not_at_folders_or_case(tmp_path: Path) -> None:
+    names = ("z/Alpha.png", "a/beta.png", "m/GAMMA.png", "a/" + NO_TEXT_FILE + ".png")
+    for width, name in enumerate(names, start=8):
+        save(tmp_path / "photos" / name, (width, 8))
+    with Library.open(tmp_path / "library", model=FakeEncoder()) as library:
+        library.index([tmp_path / "photos"])
+
+        found = [os.path.basename(hit.path) for hit in library.search(sort="name")]
+
+    assert found == ["Alpha.png", "beta.png", "GAMMA.png", NO_TEXT_FILE + ".png"]
+
+
 def test_the_matches_of_a_query_by_date(album: Album) -> None:
     results = album.library.search("red", sort="date", limit=2, offset=1, **WHOLE)
 

@@ -26,15 +26,12 @@ _SHAPES = {
 }
 # What SQLite can compare with.
 _MAX_INTEGER = 2**63 - 1
-# What SQLite lacks is the part of a path after its last slash: that is the path without its longest
-# beginning that ends in one.
-_FILE_NAME = "lower(replace(path, rtrim(path, replace(path, '/', '')), ''))"
 _ORDERS = {
     # A file's time in the form of EXIF's, so that both can be compared as texts.
     "date": "coalesce(p.taken_at, strftime('%Y-%m-%dT%H:%M:%S',"
     " (SELECT min(mtime_ns) FROM file WHERE picture_id = p.id) / 1000000000,"
     " 'unixepoch', 'localtime')) DESC",
-    "name": f"(SELECT min({_FILE_NAME}) FROM file WHERE picture_id = p.id)",
+    "name": "(SELECT min(name_of(path)) FROM file WHERE picture_id = p.id)",
     "size": "p.byte_size DESC",
 }
 
@@ -127,12 +124,21 @@ def listed_ids(
     `sort` is "date" (newest first), "name" (of the file, not its folder) or "size" (largest first).
     """
     source, values = _matching(reader, model, filters)
+    # SQLite can be made to do this, too, but takes twice as long.
+    reader.define("name_of", _name_of, arguments=1)
     return reader.ids(
         f"SELECT p.id {source} ORDER BY {_ORDERS[sort]}, p.id LIMIT ? OFFSET ?",
         *values,
         limit,
         offset,
     )
+
+
+def _name_of(path: str | bytes) -> str | bytes:
+    """Return the name of a file as it is compared; bytes where the path is not UTF-8."""
+    if isinstance(path, bytes):
+        return path[path.rfind(b"/") + 1 :].lower()
+    return path[path.rfind("/") + 1 :].lower()
 
 
 def _matching(reader: CatalogReader, model: StoredModel, filters: Filters) -> tuple[str, list[Any]]:

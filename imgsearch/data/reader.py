@@ -109,7 +109,9 @@ class CatalogReader:
             rows = self._connection.execute(statement, values)
             return np.fromiter((row[0] for row in rows), dtype=np.int64)
 
-    def define(self, name: str, function: Callable[..., bool], arguments: int) -> None:
+    def define(
+        self, name: str, function: Callable[..., str | bytes | int | float | None], arguments: int
+    ) -> None:
         """Let SELECTs call a function, which must not raise, from now on."""
         self._connection.create_function(name, arguments, function, deterministic=True)
 
