@@ -8,12 +8,15 @@ websocket included.
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable
 from urllib.parse import unquote, urlsplit
 
 from imgsearch.ui.asgi import AsgiApp, Header, Message, Receive, Send, refuse
 
+# A Host header: a name or an address, and a port. Nothing else that an address may have.
+_HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", re.ASCII)
 _REFUSAL = "This address is not served here."
 # Said of every answer that does not say otherwise itself: it is never taken for another kind of
 # file than it says, no other site may load it or put it into a frame, and none is told its address.
@@ -93,11 +96,10 @@ class Gate:
             return False  # Not even an address.
 
     def _is_ours(self, host: str) -> bool:
-        try:
-            parts = urlsplit(f"//{host}")
-            name, port = parts.hostname or "", parts.port
-        except ValueError:
+        found = _HOST.fullmatch(host)
+        if found is None:
             return False
+        name, port = found[1].strip("[]"), int(found[2] or 80)
         if self._loopback:
             return name in ("127.0.0.1", "localhost", "::1") and port == self._port
         # Names can be made to point anywhere; addresses, and this machine's own name, cannot.

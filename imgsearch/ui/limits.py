@@ -14,10 +14,35 @@ from imgsearch.ui.asgi import AsgiApp, Message, Receive, Send, refuse
 # open connections ahead of need, and open new ones where these are closed.
 HEADER_SECONDS = 10.0
 BODY_SECONDS = 20.0
-# Of these each may hold a session of Streamlit, at 0.3 MB; and Linux gives a process 1,024 files.
-MOST_CONNECTIONS = 400
+# Linux gives a process 1,024 open files. A connection is one, and a session of Streamlit's page,
+# behind a websocket, three more; of sessions whose tab is closed Streamlit keeps up to 128 for two
+# minutes. 256 + 3 * 64 + 3 * 128 leaves 192 for the photos and databases.
+MOST_CONNECTIONS, MOST_SESSIONS = 256, 64
 # Seconds in which a visitor must have taken something of an answer. Downloads can be paused.
 READ_SECONDS = 300.0
+
+
+class SessionLimit:
+    """ASGI middleware: refuses websockets beyond a number of open ones."""
+
+    def __init__(self, app: AsgiApp, most: int = MOST_SESSIONS) -> None:
+        """`most` may be open at once."""
+        self._app = app
+        self._most = most
+        self._open = 0
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "websocket":
+            await self._app(scope, receive, send)
+        elif self._open >= self._most:
+            await refuse(scope, receive, send, 503, "Too many pages are open.")
+        else:
+            self._open += 1
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                self._open -= 1
 
 
 class BodyLimit:
@@ -96,12 +121,14 @@ class _Body:
 class ImpatientProtocol(H11Protocol):
     """uvicorn's HTTP/1.1, which does not wait for ever for a request, nor serve any number."""
 
+    header_seconds = HEADER_SECONDS
+    most_connections = MOST_CONNECTIONS
     _patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request, unless there are too many connections already."""
         super().connection_made(transport)
-        if len(self.connections) > MOST_CONNECTIONS:
+        if len(self.connections) > self.most_connections:
             transport.abort()
             return
         self._wait()
@@ -140,11 +167,12 @@ class ImpatientProtocol(H11Protocol):
         super().on_response_complete()
         if self.cycle.response_complete:
             unread = self.transport.get_write_buffer_size() > 0
-            self._wait(READ_SECONDS if unread else HEADER_SECONDS)
+            self._wait(READ_SECONDS if unread else None)
 
-    def _wait(self, seconds: float = HEADER_SECONDS) -> None:
+    def _wait(self, seconds: float | None = None) -> None:
         self._stop_waiting()
-        self._patience = self.loop.call_later(seconds, self._lose_patience)
+        patience = self.header_seconds if seconds is None else seconds
+        self._patience = self.loop.call_later(patience, self._lose_patience)
 
     def _stop_waiting(self) -> None:
         if self._patience is not None:

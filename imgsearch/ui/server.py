@@ -105,7 +105,7 @@ def _run(
     from streamlit.starlette import App
 
     from imgsearch.ui.gate import Gate
-    from imgsearch.ui.limits import BodyLimit, ImpatientProtocol
+    from imgsearch.ui.limits import BodyLimit, ImpatientProtocol, SessionLimit
     from imgsearch.ui.routes import routes
 
     # As `streamlit run` does it; settings files of other Streamlit programs must not leak in.
@@ -113,7 +113,7 @@ def _run(
     config.get_config_files = lambda file_name: []
     config.get_config_options(force_reparse=True, options_from_flags=streamlit_options(host, port))
     app: AsgiApp = App(_PAGE, lifespan=lifespan, routes=routes())
-    app = BodyLimit(app, _MAX_BODY_BYTES)
+    app = BodyLimit(SessionLimit(app), _MAX_BODY_BYTES)
     if token is not None:
         app = Door(app, token, port)
     server = uvicorn.Server(
