@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional, TextIO, cast
 
 import typer
 
@@ -28,6 +28,7 @@ from imgsearch.cli_query import add_query_commands
 from imgsearch.cli_similar import EXAMPLES, similar
 from imgsearch.data.paths import printable
 from imgsearch.errors import ImgsearchError
+from imgsearch.safe_stream import SafeStream
 
 if TYPE_CHECKING:
     from imgsearch.indexer.report import IndexReport
@@ -259,6 +260,7 @@ def main() -> None:
         # A path that the terminal's encoding lacks is shown escaped; it must not end the command.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    sys.stderr = cast("TextIO", SafeStream(sys.stderr))
     debug = "--debug" in sys.argv[1:]
     try:
         try:

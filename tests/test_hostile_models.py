@@ -23,12 +23,13 @@ from hostile_models import (
 from test_checkpoints import make_clip
 from test_hub import NAME, assert_one_clear_message, run
 
-from imgsearch import Library, load_encoder
+from imgsearch import IndexSettings, Library, load_encoder
 from imgsearch.encoders.base import ModelDescription, Preprocessing, checked_rows
 from imgsearch.encoders.fake import FakeEncoder
+from imgsearch.encoders.layout import check_names
 from imgsearch.encoders.model_files import check_safetensors
 from imgsearch.encoders.trial import check, try_out
-from imgsearch.errors import ModelInvalid
+from imgsearch.errors import ModelError, ModelInvalid
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_a_hostile_folder_is_refused_before_it_costs_anything(model: Path, name:
     attack(model)
     tracemalloc.start()
 
-    with pytest.raises(ModelInvalid, match=reason) as refused:
+    with pytest.raises(ModelError, match=reason) as refused:
         check(load_encoder(str(model)))
 
     assert tracemalloc.get_traced_memory()[1] < 50 << 20
@@ -98,13 +99,14 @@ def test_a_model_that_changes_while_it_is_tried_is_refused(model: Path) -> None:
 
 
 def test_vectors_that_are_none_never_get_into_the_catalog(
-    make_photo: MakePhoto, folder: Path, tmp_path: Path
+    make_photo: MakePhoto, folder: Path, tmp_path: Path, settings: IndexSettings
 ) -> None:
     class Liar(FakeEncoder):
         factor: float = 1.0
 
         def encode_images(self, pixels: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-            return np.asarray(super().encode_images(pixels) * np.float32(self.factor))
+            with np.errstate(invalid="ignore"):
+                return np.asarray(super().encode_images(pixels) * np.float32(self.factor))
 
     for number in range(3):
         make_photo(f"{number}.jpg", mark=number)
@@ -112,10 +114,10 @@ def test_vectors_that_are_none_never_get_into_the_catalog(
     with Library.open(tmp_path / "library", model=encoder) as library:
         for encoder.factor in (float("nan"), float("inf"), 0.0, 3.0, -1e30):
             with pytest.raises(ModelInvalid, match="'fake'"):
-                library.index(folder)
+                library.index(folder, settings=settings)
             assert library.status().pictures == 0
         encoder.factor = 1.0
-        assert library.index(folder).added == 3
+        assert library.index(folder, settings=settings).added == 3
 
 
 @pytest.mark.parametrize("shape", [(2, 8), (1, 7), (8,), (1, 8, 1)])
@@ -237,12 +239,18 @@ def test_vectors_that_come_with_a_model_are_no_pickles(model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../../../evil", "/tmp/evil", "a/../../evil", "C:\\evil", "a\\..\\evil", "x\x1b[2J"]
+    "name",
+    ["../../../evil", "/tmp/evil", "a/../../evil", "C:\\evil", "a\\..\\evil", "x\x1b[2J", ""],
 )
-def test_a_repository_whose_files_lead_elsewhere_is_refused(
-    model: Path, tmp_path: Path, name: str
-) -> None:
-    behaviour = hub.Behaviour(extra=[name])
+def test_names_that_lead_elsewhere_are_refused(name: str) -> None:
+    with pytest.raises(ModelInvalid, match="has a file named") as refused:
+        check_names(["model.json", name], "owner/tiny")
+
+    assert str(refused.value).isprintable()
+
+
+def test_a_repository_whose_files_lead_elsewhere_is_refused(model: Path, tmp_path: Path) -> None:
+    behaviour = hub.Behaviour(extra=["../../../token"])
     with hub.serve(NAME, model, behaviour) as endpoint:
         answer = run(tmp_path, endpoint, "models", "pull", NAME)
 
