@@ -93,7 +93,8 @@ def commands(library: Path) -> list[list[str]]:
         ["similar", "--json"], ["similar", "--keep", evil], ["similar", "--threshold", evil],
         ["models"], ["models", "use", evil], ["models", "prune"], ["models", "--json"],
         ["index", photos, "--dry-run"], ["index", evil], ["index", photos, "--retry-failed"],
-        ["index", photos, "--model", evil], ["remove", evil], ["ui", "--host", evil, "--no-browser"],
+        ["index", photos, "--model", evil], ["remove", evil],
+        ["ui", "--host", evil, "--no-browser"],
         ["ui", "--token-file", evil, "--no-browser"], ["ui", "--port", evil],
     ]  # fmt: skip
     outside = [[evil], ["models", "pull", evil], ["models", "pull", f"a/{evil}"],

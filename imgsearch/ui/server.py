@@ -157,7 +157,7 @@ def listen(host: str, port: int | None) -> socket.socket:
             # asyncio turns Nagle's delay off only where the protocol is named: without it every
             # thumbnail waits 40 ms.
             listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise UsageError(f"{host!r} is no address of this machine.") from error
         if sys.platform != "win32":
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
