@@ -1,4 +1,4 @@
-"""The long form of tests/test_hostile_models.py: hostile folders by the command line, and mutants."""
+"""The long form of tests/test_hostile_models.py: hostile folders by the command line; mutants."""
 
 from __future__ import annotations
 
