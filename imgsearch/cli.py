@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional, TextIO, cast
 
 import typer
 
@@ -29,6 +29,7 @@ from imgsearch.cli_query import add_query_commands
 from imgsearch.cli_similar import EXAMPLES, similar
 from imgsearch.data.paths import printable
 from imgsearch.errors import ImgsearchError
+from imgsearch.safe_stream import SafeStream
 
 if TYPE_CHECKING:
     from imgsearch.indexer.report import IndexReport
@@ -188,10 +189,18 @@ def ui(
         typer.Option(
             "--host",
             metavar="ADDRESS",
-            help="Address to listen on; others than this machine's "
-            "own let everybody in the network see the photos.",
+            help="Address to listen on; with others than this machine's "
+            "own, visitors need the token that is printed, or yours.",
         ),
     ] = "127.0.0.1",
+    token_file: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--token-file",
+            metavar="FILE",
+            help="File with the token that visitors need [default: $IMGSEARCH_TOKEN].",
+        ),
+    ] = None,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")
     ] = True,
@@ -200,13 +209,17 @@ def ui(
     device: DeviceOption = None,
 ) -> None:
     """Search in the browser: a page on this machine. Ctrl-C ends it."""
+    from imgsearch.ui.access import given_token
     from imgsearch.ui.server import is_loopback, serve
 
+    token = given_token(token_file)
     if not is_loopback(host):
         terminal.print_note(
-            f"Warning: listening on {host}. Everybody who can reach this machine can see "
-            "the photos of this library; there is no password."
+            f"Listening on {host}: whoever has the token can see the photos of this library. "
+            "Nothing is encrypted: whoever can read the network can read the photos and the token."
         )
+    if token is not None:
+        terminal.print_note("Visitors open the address once with ?token= and the token you chose.")
     with imgsearch.Library.open(library) as opened:
         place = opened.path
     serve(
@@ -215,6 +228,7 @@ def ui(
         device=device,
         host=host,
         port=port,
+        token=token,
         open_browser=browser,
         announce=lambda address: print(
             f"Search your photos at {address} (Ctrl-C ends)", flush=True
@@ -247,6 +261,7 @@ def main() -> None:
         # A path that the terminal's encoding lacks is shown escaped; it must not end the command.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    sys.stderr = cast("TextIO", SafeStream(sys.stderr))
     debug = "--debug" in sys.argv[1:]
     try:
         try:

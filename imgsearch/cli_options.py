@@ -39,4 +39,5 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 
 def print_json(value: Any) -> None:
     # ASCII output survives every terminal encoding; file names that are not UTF-8 stay distinct.
-    print(json.dumps(value, indent=2))
+    # Of what a terminal could obey, JSON leaves only DEL as it is.
+    print(json.dumps(value, indent=2).replace("\x7f", "\\u007f"))

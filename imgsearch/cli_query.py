@@ -269,7 +269,7 @@ def query(
             names, asked = [words], [ask(words, pictures, without or ())]
         if save is not None:
             opened.save_search(save, asked[0])
-            print(f"Saved. Run it with: imgsearch query --saved {shlex.quote(printable(save))}")
+            print(f"Saved. Run it with: imgsearch query --saved {printable(shlex.quote(save))}")
             return
         results = opened.answer_all(
             [replace(one, limit=limit, offset=(page - 1) * limit, explain=explain) for one in asked]
@@ -441,7 +441,7 @@ def saved(
         print_json({name: json.loads(to_json(query)) for name, query in found.items()})
         return
     for name, query in found.items():
-        print(f"{printable(name)}: {query.described}")
+        print(f"{printable(name)}: {printable(query.described)}")
     if not found:
         print("No search was saved. Save one with: imgsearch save NAME TEXT")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from imgsearch.data.facets import Facets
     from imgsearch.data.filters import Filters
     from imgsearch.data.reader import CatalogReader, StoredPicture
-    from imgsearch.data.records import FailedFile, LibraryStatus, ModelListing
+    from imgsearch.data.records import FailedFile, LibraryStatus, ModelListing, ModelStatus
     from imgsearch.data.thumbnail_store import ThumbnailStore
     from imgsearch.indexer.guarded import GuardedDecoder
     from imgsearch.indexer.report import IndexReport, Progress
@@ -66,6 +66,7 @@ class Library:
         self.path = path
         self._device = device
         self._encoder = encoder
+        self._loads_models = encoder is None
         self._engine: QueryEngine | None = None
         self._thumbnails: ThumbnailStore | None = None
         self._guarded: GuardedDecoder | None = None
@@ -94,7 +95,10 @@ class Library:
             raise UsageError("The library's folder is an empty name. Give one with --library DIR")
         place = default_library_path() if path is None else os.path.expanduser(path)
         encoder = load_encoder(model, device) if isinstance(model, str) else model
-        return cls(Path(os.path.realpath(place)), encoder, device)
+        opened = cls(Path(os.path.realpath(place)), encoder, device)
+        # An encoder that was handed over is its maker's own affair.
+        opened._loads_models = model is None or isinstance(model, str)
+        return opened
 
     def __enter__(self) -> Library:
         return self
@@ -134,9 +138,12 @@ class Library:
         and a further call goes on from there. Raises FolderInvalid or a LibraryError.
         """
         from imgsearch.indexer.run import index_folders
+        from imgsearch.models import try_new_model
 
         given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
         encoder = self._encoder or load_encoder(self._default_model()[1], self._device)
+        if self._loads_models and not dry_run:
+            try_new_model(encoder, self._device, self._held_models())
         report = index_folders(
             self.path,
             [os.fspath(path) for path in given],
@@ -439,11 +446,14 @@ class Library:
 
     def models(self) -> list[ModelListing]:
         """Return the models of this library, the built-in one, and those with a short name."""
-        from imgsearch.data.connection import catalog_path
         from imgsearch.models import list_models
 
-        held = self.status().models if catalog_path(self.path).is_file() else ()
-        return list_models(held)
+        return list_models(self._held_models())
+
+    def _held_models(self) -> Sequence[ModelStatus]:
+        from imgsearch.data.connection import catalog_path
+
+        return self.status().models if catalog_path(self.path).is_file() else ()
 
     def use_model(self, name: str) -> None:
         """Let queries use a model that has vectors in this library.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgsearch.data.records import ModelListing, ModelStatus
-from imgsearch.encoders import STARTER, load_encoder
+from imgsearch.encoders import STARTER, Encoder, load_encoder
 from imgsearch.encoders.registry import KNOWN_MODELS, KnownModel, known_model
 from imgsearch.errors import UsageError
 from imgsearch.settings import prefer_model
@@ -66,6 +66,21 @@ def pull_model(name: str) -> Path:
     with contextlib.suppress(OSError):
         prefer_model(f"{repository}@{folder.name}{split_mark(revision)[1]}")
     return folder
+
+
+def try_new_model(encoder: Encoder, device: str | None, held: Iterable[ModelStatus]) -> None:
+    """Try a model that has no vectors in a library (`held`) before it gives any.
+
+    The built-in one needs no trial. Raises ModelInvalid.
+    """
+    known = encoder.description
+    identity = known.name, known.revision
+    vectors = {(one.name, one.revision) for one in held if one.embeddings}
+    if known.source == STARTER or identity in vectors:
+        return
+    from imgsearch.encoders.trial import try_out
+
+    try_out(known.source, device, identity)
 
 
 def export_model(name: str, folder: Path, *, int8: bool = False) -> Export:

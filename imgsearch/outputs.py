@@ -188,7 +188,8 @@ def as_json(results: Sequence[SearchResults], queries: Sequence[str], first: int
         }
         for query, found in zip(queries, results, strict=True)
     ]
-    return json.dumps(answers, indent=2)
+    # Of what a terminal could obey, JSON leaves only DEL as it is.
+    return json.dumps(answers, indent=2).replace("\x7f", "\\u007f")
 
 
 class CsvTable:

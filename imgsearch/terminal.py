@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from urllib.parse import quote
 
 from imgsearch.data.paths import printable
+from imgsearch.safe_stream import unguarded
 from imgsearch.wording import human_bytes
 
 if TYPE_CHECKING:
@@ -37,7 +38,14 @@ def print_note(message: str) -> None:
 
 
 def write_paths(paths: Sequence[str], end: bytes) -> None:
-    """Write paths to standard output as the bytes they are on disk, each followed by `end`."""
+    """Write paths to standard output as the bytes they are on disk, each followed by `end`.
+
+    On a terminal, where nobody can do anything with such bytes, they are shown as elsewhere.
+    """
+    if sys.stdout.isatty():
+        for path in paths:
+            print(printable(path))
+        return
     sys.stdout.flush()
     sys.stdout.buffer.write(b"".join(os.fsencode(path) + end for path in paths))
     sys.stdout.buffer.flush()
@@ -124,7 +132,7 @@ def progress_display() -> Iterator[Callable[[Progress], None]]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Bar(*columns, console=Console(file=unguarded(sys.stderr)), transient=True) as bar:
         task = bar.add_task("", total=None, rate="")
 
         def show(progress: Progress) -> None:
@@ -157,7 +165,7 @@ def count_display(doing: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import Progress as Bar
 
     columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Bar(*columns, console=Console(file=unguarded(sys.stderr)), transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -23,13 +23,14 @@ class Behaviour:
 
     `cut`: files whose download breaks off in the middle, once each; `corrupt`: files sent with a
     wrong byte; `status` and `headers`: the answer to everything; `ranges`: the Range headers of
-    downloads, by file.
+    downloads, by file; `extra`: names that it lists and does not have.
     """
 
     cut: set[str] = field(default_factory=set)
     corrupt: set[str] = field(default_factory=set)
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    extra: list[str] = field(default_factory=list)
     ranges: list[tuple[str, str | None]] = field(default_factory=list)
 
 
@@ -78,7 +79,7 @@ def serve(
                 one.relative_to(folder).as_posix(): one.stat().st_size
                 for one in sorted(folder.rglob("*"))
                 if one.is_file()
-            }
+            } | dict.fromkeys(does.extra, 1)
             if "/tree/" in path:
                 return [
                     {"type": "file", "path": name, "size": size, "oid": "0"}

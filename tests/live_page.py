@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,16 +72,19 @@ class Server:
 
 
 @contextmanager
-def serving(library: Path, log: Path) -> Iterator[Server]:
+def serving(
+    library: Path, log: Path, *options: str, environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
     """Run ``imgsearch ui`` on a free port; at the end it must stop by itself on Ctrl-C."""
+    command = [sys.executable, "-m", "imgsearch", "ui", "--no-browser", "--library", str(library)]
     with log.open("w") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-m", "imgsearch", "ui", "--no-browser", "--library", str(library)],
+            [*command, *options],
             # Streamlit prints what a script raises to stdout.
             stdout=sink,
             stderr=subprocess.STDOUT,
             text=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            env=os.environ | {"PYTHONUNBUFFERED": "1"} | dict(environment or {}),
         )
         try:
             yield Server(_address(process, log), process, log)

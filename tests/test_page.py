@@ -156,7 +156,13 @@ def test_two_servers_that_start_together_get_two_ports() -> None:
 
 @given(st.text())
 def test_plain_text_keeps_every_character(text: str) -> None:
-    assert plain(text).replace("\\", "") == text.replace("\\", "")
+    left = plain(text).replace("\\", "").replace("\u2060", "")
+    assert left == text.replace("\\", "").replace("\u2060", "")
+
+
+@pytest.mark.parametrize("text", ["http://evil.test", "HTTPS://a", "www.evil.test", "a@evil.test"])
+def test_plain_text_has_no_addresses_that_become_links(text: str) -> None:
+    assert "\u2060" in plain(text)
 
 
 def test_names_of_screenshots_and_emoji_are_shown_as_they_are() -> None:

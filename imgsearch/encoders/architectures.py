@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from imgsearch.encoders.model_files import check_tokenizer, reason_of
 from imgsearch.errors import ModelInvalid
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -175,10 +176,13 @@ def read_tokenizer(folder: Path, context: int, name: str, *, padded_to: int | No
     from tokenizers import Tokenizer
 
     path = folder / "tokenizer.json"
+    check_tokenizer(path)
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises bare Exception, nothing narrower
-        raise ModelInvalid(f"{name!r} has no readable tokenizer.json: {error}") from error
+        raise ModelInvalid(
+            f"{name!r} has no readable tokenizer.json: {reason_of(error)}"
+        ) from error
     pad = _pad_token(folder, tokenizer)
     tokenizer.enable_truncation(context)
     tokenizer.enable_padding(
@@ -214,4 +218,6 @@ def _from_transformers(folder: Path, name: str) -> Any:
             folder, local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        raise ModelInvalid(f"The tokenizer of {name!r} cannot be loaded: {error}") from error
+        raise ModelInvalid(
+            f"The tokenizer of {name!r} cannot be loaded: {reason_of(error)}"
+        ) from error

@@ -10,6 +10,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from imgsearch.errors import ModelInvalid
+
+# float16 rounds a unit vector's length by less than 0.001.
+_UNIT_TOLERANCE = 0.01
+
 
 class Resize(Enum):
     """How a picture becomes a square."""
@@ -124,6 +129,29 @@ class KnowsTexts(Protocol):
     def known_vectors(self, texts: Sequence[str]) -> npt.NDArray[np.float32] | None:
         """Return unit rows [n, d], what `encode_texts` gives but for rounding; or None."""
         ...
+
+
+def checked_rows(
+    rows: npt.NDArray[np.float32], count: int, known: ModelDescription
+) -> npt.NDArray[np.float32]:
+    """Return `rows` if they are what an encoder must give: `count` unit vectors [n, d].
+
+    Raises ModelInvalid for another shape, for what is no number, and for a length that is not 1
+    within 0.01, as that of zeros is.
+    """
+    if rows.shape != (count, known.dimension):
+        raise ModelInvalid(
+            f"The model {known.name!r} gives vectors of shape {rows.shape}; they should be "
+            f"{(count, known.dimension)}."
+        )
+    if not np.isfinite(rows).all():
+        raise ModelInvalid(f"The model {known.name!r} gives vectors that are not numbers.")
+    if (
+        count
+        and np.abs(np.linalg.norm(rows.astype(np.float32), axis=1) - 1).max() > _UNIT_TOLERANCE
+    ):
+        raise ModelInvalid(f"The model {known.name!r} gives vectors of no length.")
+    return rows
 
 
 def unit_rows(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -6,7 +6,6 @@ torch and transformers are imported only when such a model is asked for (extra `
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
@@ -20,6 +19,13 @@ from imgsearch.encoders.architectures import TextReader, architecture_of
 from imgsearch.encoders.base import ModelDescription, Pace, Preprocessing, Resize, unit_rows
 from imgsearch.encoders.compiling import CompiledTower, Tower
 from imgsearch.encoders.device import choose_device, working_dtype
+from imgsearch.encoders.model_files import (
+    check_config,
+    check_inside,
+    check_safetensors,
+    read_object,
+    reason_of,
+)
 from imgsearch.encoders.pass_size import PassSize
 from imgsearch.encoders.passes import Passes
 from imgsearch.errors import ExtraMissing, ModelInvalid
@@ -37,6 +43,8 @@ _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 
 # Pictures in one forward pass. On a CPU more gains nothing and costs memory.
 _PICTURES_PER_PASS_ON_CPU = 16
 # On a GPU: where to start, and where to stop trying larger ones (see `pass_size`).
+# Weights that share their numbers with others are stored once.
+_MOST_UNSTORED = 2
 _FIRST_PASS_ON_GPU, _LARGEST_PASS_ON_GPU = 256, 2_048
 
 
@@ -58,18 +66,27 @@ class CheckpointEncoder:
 
         # A bar for every file that is read from disk says nothing to anybody.
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        facts = read_json(folder / PREPROCESSOR)
-        architecture = architecture_of(read_json(folder / CONFIG), name)
+        facts = read_object(folder / PREPROCESSOR)
+        told = read_object(folder / CONFIG)
+        architecture = architecture_of(told, name)
+        check_config(told, name)
         if not (folder / WEIGHTS).is_file():
             raise ModelInvalid(f"{name!r} has no {WEIGHTS}; other weight formats are not loaded.")
+        check_inside(folder, ESSENTIAL)
+        self._numbers = check_safetensors(folder / WEIGHTS)
         preprocessing = preprocessing_of(facts, name)
         self._device = choose_device(device)
         self._dtype = working_dtype(self._device)
         try:
-            config: Any = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, KeyError) as error:
-            raise ModelInvalid(f"The checkpoint {name!r} cannot be loaded: {error}") from error
+            config: Any = transformers.AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelInvalid(
+                f"The checkpoint {name!r} cannot be loaded: {reason_of(error)}"
+            ) from error
         self._folder = folder
+        self._config = config
         self._model_class = architecture.model_class
         self._loaded: Any = None
         self._loading = threading.Lock()
@@ -219,22 +236,46 @@ class CheckpointEncoder:
         """Return the model of transformers, loaded if it is not yet. Raises ModelInvalid."""
         import torch
         import transformers
+        from safetensors import SafetensorError
 
         with self._loading:
             if self._loaded is not None:
                 return self._loaded
+            name = self._description.name
+            kind: Any = getattr(transformers, self._model_class)
             try:
-                model: Any = getattr(transformers, self._model_class).from_pretrained(
-                    self._folder, use_safetensors=True, local_files_only=True, dtype=self._dtype
-                )
+                self._check_size(kind)
+                model, loading = kind.from_pretrained(
+                    self._folder, use_safetensors=True, local_files_only=True, dtype=self._dtype,
+                    output_loading_info=True,
+                )  # fmt: skip
                 model = model.eval().to(self._device)
-            except (OSError, ValueError, RuntimeError, KeyError) as error:
-                name = self._description.name
-                raise ModelInvalid(f"The checkpoint {name!r} cannot be loaded: {error}") from error
+            except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+                raise ModelInvalid(
+                    f"The checkpoint {name!r} cannot be loaded: {reason_of(error)}"
+                ) from error
+            if loading["missing_keys"]:
+                # They would be random, and so would the vectors.
+                lost = sorted(loading["missing_keys"])
+                raise ModelInvalid(
+                    f"The checkpoint {name!r} lacks {len(lost)} of its weights, such as {lost[0]}."
+                )
             # The streams of other threads do not wait for what this one's still copies.
             getattr(torch, self._device.type).synchronize()
             self._loaded = model
             return model
+
+    def _check_size(self, kind: Any) -> None:
+        """Raise ModelInvalid where config.json asks for a larger model than the weights are."""
+        import torch
+
+        with torch.device("meta"):
+            wanted = sum(one.numel() for one in kind(self._config).parameters())
+        if wanted > _MOST_UNSTORED * self._numbers:
+            raise ModelInvalid(
+                f"The config.json of {self._description.name!r} asks for {wanted:,} weights; its "
+                f"{WEIGHTS} has {self._numbers:,}."
+            )
 
 
 def _pass_size(device: torch.device) -> PassSize:
@@ -306,17 +347,6 @@ def preprocessing_of(facts: dict[str, Any], name: str) -> Preprocessing:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelInvalid(f"The preprocessor_config.json of {name!r} is not usable.") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object that a model's JSON file holds. Raises ModelInvalid."""
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelInvalid(f"The model's {path.name} cannot be read: {path}.") from error
-    if not isinstance(facts, dict):
-        raise ModelInvalid(f"{path} does not hold an object.")
-    return facts
 
 
 def _vectors(features: Any) -> torch.Tensor:

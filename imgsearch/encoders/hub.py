@@ -12,11 +12,20 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from glob import escape
 from pathlib import Path
 
 from imgsearch.encoders.base import Encoder
 from imgsearch.encoders.checkpoint import CONFIG, require_torch
-from imgsearch.encoders.layout import Kind, Layout, files_of, layout_of, missing_in, split_mark
+from imgsearch.encoders.layout import (
+    Kind,
+    check_names,
+    files_of,
+    layout_of,
+    missing_in,
+    split_mark,
+    worth_fetching,
+)
 from imgsearch.encoders.onnx_folder import FILES
 from imgsearch.errors import ExtraMissing, ModelInvalid, ModelNotFound
 
@@ -102,13 +111,15 @@ def _pulled(name: str, revision: str, *, to_run: bool) -> Path:
 
     commit, mark = split_mark(revision)
     with _explained(name):
-        layout = _layout_on_hub(name, commit, mark)
-        if layout and layout.kind is Kind.CHECKPOINT and to_run:
+        files = _files_on_hub(name, commit)
+        if files is None:
+            return _checked(name, _snapshot(name, commit or "main"), mark)
+        layout = layout_of(files, name, mark)
+        if layout.kind is Kind.CHECKPOINT and to_run:
             # Before hundreds of megabytes are fetched for nothing.
             require_torch(name)
-        if layout is None:
-            return _checked(name, _snapshot(name, commit or "main"), mark)
-        patterns = list(layout.patterns)
+        # Brackets and asterisks in a name would make a pattern of it.
+        patterns = [escape(file) for file in worth_fetching(files, layout)]
         folder = snapshot_download(name, revision=commit or None, allow_patterns=patterns)
     return _checked(name, Path(folder), mark)
 
@@ -124,10 +135,10 @@ def _require_hub(name: str) -> None:
         )
 
 
-def _layout_on_hub(name: str, commit: str, mark: str) -> Layout | None:
-    """Tell from the list of files, before any is fetched, what is worth fetching; None offline.
+def _files_on_hub(name: str, commit: str) -> set[str] | None:
+    """Return the names of a repository's files, before any is fetched; None offline.
 
-    Raises ModelInvalid where nothing is.
+    Raises ModelInvalid for one that leads out of the cache.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import OfflineModeIsEnabled
@@ -136,7 +147,9 @@ def _layout_on_hub(name: str, commit: str, mark: str) -> Layout | None:
         found = HfApi().model_info(name, revision=commit or None).siblings or []
     except OfflineModeIsEnabled:
         return None  # The cache decides; what is in there was looked at when it came.
-    return layout_of({one.rfilename for one in found}, name, mark)
+    files = {one.rfilename for one in found}
+    check_names(files, name)
+    return files
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from imgsearch.encoders.checkpoint import CONFIG, ESSENTIAL, PREPROCESSOR, WEIGHTS, torch_is_here
@@ -26,7 +27,10 @@ _VARIANTS = ("", "-fp16", "-quantized", "-int8", "-uint8")
 _GRAPH_FOLDERS = ("onnx/", "")
 _EXPORT_TEXTS = (CONFIG, PREPROCESSOR, "tokenizer.json")
 # Weights that are programs: loading them could run anything.
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
+_PICKLES = (
+    ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".msgpack", ".h5",
+    ".py",
+)  # fmt: skip
 
 
 class Kind(Enum):
@@ -103,6 +107,24 @@ def files_of(folder: Path) -> set[str]:
         for path in place.iterdir()
         if path.is_file()
     }
+
+
+def check_names(files: Collection[str], name: str) -> None:
+    """Raise ModelInvalid if a file of a repository would be written to somewhere else."""
+    for file in files:
+        steps = file.split("/")
+        if {"", ".", ".."} & set(steps) or set(file) & set("\\:\0") or not file.isprintable():
+            raise ModelInvalid(f"{name!r} has a file named {file!r:.80}: refused.")
+
+
+def worth_fetching(files: Collection[str], layout: Layout) -> list[str]:
+    """Return the files that the layout's patterns name, without those that could be programs."""
+    return sorted(
+        file
+        for file in files
+        if any(fnmatchcase(file, pattern) for pattern in layout.patterns)
+        and (file in layout.needed or not file.lower().endswith(_PICKLES))
+    )
 
 
 def _export_in(files: Collection[str], variants: Collection[str]) -> Layout | None:

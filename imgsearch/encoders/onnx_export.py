@@ -23,10 +23,16 @@ from imgsearch.encoders.checkpoint import (
     CONFIG,
     PREPROCESSOR,
     preprocessing_of,
-    read_json,
     revision_of,
 )
 from imgsearch.encoders.layout import Layout, missing_in
+from imgsearch.encoders.model_files import (
+    check_config,
+    check_inside,
+    check_tokenizer,
+    read_object,
+    reason_of,
+)
 from imgsearch.encoders.onnx_session import external_files, open_session
 from imgsearch.errors import ModelInvalid
 from imgsearch.settings import available_cores
@@ -56,9 +62,12 @@ class OnnxExportEncoder:
         missing = missing_in(folder, layout)
         if missing:
             raise ModelInvalid(f"The model {name!r} is not complete: {', '.join(missing)} missing.")
+        check_inside(folder, layout.needed)
+        check_tokenizer(folder / "tokenizer.json")
         self._folder = folder
         self._image_graph, self._text_graph = layout.graphs
-        facts, config = read_json(folder / PREPROCESSOR), read_json(folder / CONFIG)
+        facts, config = read_object(folder / PREPROCESSOR), read_object(folder / CONFIG)
+        check_config(config, name)
         self._architecture = architecture_of(config, name)
         dimension, context = sizes_of(config, self._architecture, name)
         mean = _three(facts.get("image_mean") or self._architecture.mean, name)
@@ -81,6 +90,11 @@ class OnnxExportEncoder:
     def description(self) -> ModelDescription:
         """The model's identity and input format."""
         return self._description
+
+    @property
+    def folder(self) -> Path:
+        """Where the model's files lie."""
+        return self._folder
 
     def encode_images(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Embed pixels [n, s, s, 3] to unit rows [n, d], on all cores this process may use."""
@@ -152,7 +166,7 @@ class OnnxExportEncoder:
         except (reasons.InvalidArgument, reasons.Fail, reasons.RuntimeException) as error:
             raise ModelInvalid(
                 f"A graph of {self._description.name!r} does not run on what its configuration "
-                f"says: {error}"
+                f"says: {reason_of(error)}"
             ) from error
         if rows.ndim != 2 or rows.shape[1] != self._description.dimension:
             raise ModelInvalid(

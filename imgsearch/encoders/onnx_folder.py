@@ -17,7 +17,6 @@ library needs, so that no query waits for them. ``tools/starter/known_texts.py``
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -28,8 +27,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from imgsearch.encoders.base import ModelDescription, Preprocessing, Resize, unit_rows
-from imgsearch.encoders.onnx_session import open_session
+from imgsearch.encoders.base import (
+    ModelDescription,
+    Preprocessing,
+    Resize,
+    checked_rows,
+    unit_rows,
+)
+from imgsearch.encoders.model_files import (
+    check_inside,
+    check_tokenizer,
+    read_object,
+    reason_of,
+)
+from imgsearch.encoders.onnx_session import open_session, run_graph
 from imgsearch.errors import HeatMapUnavailable, ModelInvalid
 from imgsearch.settings import available_cores
 
@@ -40,6 +51,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 # Beyond these a model.json is a mistake or an attack: no published dual encoder comes near.
 _MAX_DIMENSION, _MAX_EDGE, _MAX_CONTEXT = 8192, 2048, 65_536
+_MAX_NAME, _MAX_LANGUAGES = 200, 500
 _RESAMPLE = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 PATCHES = "patches.part"
 FILES = ("model.json", "image.onnx", "text.onnx", "tokenizer.json")
@@ -63,18 +75,26 @@ class OnnxFolderEncoder:
         missing = [name for name in FILES if not (folder / name).is_file()]
         if missing:
             raise ModelInvalid(f"{folder} is not a model folder: {', '.join(missing)} missing.")
+        check_inside(folder, (*FILES, PATCHES))
+        check_tokenizer(folder / "tokenizer.json")
         self._folder = folder
-        described = read_description(folder / "model.json", source or str(folder))
+        facts = read_object(folder / "model.json")
+        described = _description(facts, folder / "model.json", source or str(folder))
         if identity is not None:
             described = replace(described, name=identity[0], revision=identity[1])
         self._description = described
         # Graphs that were traced at one length of text take no other.
-        self._padded = _reads_whole_contexts(folder / "model.json")
+        self._padded = bool(facts["text"].get("padded", False))
 
     @property
     def description(self) -> ModelDescription:
         """The model's identity and input format."""
         return self._description
+
+    @property
+    def folder(self) -> Path:
+        """Where the model's files lie."""
+        return self._folder
 
     def encode_images(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Embed pixels [n, s, s, 3] to unit rows [n, d], on all cores this process may use."""
@@ -101,7 +121,7 @@ class OnnxFolderEncoder:
                 f"The model in {self._folder} cannot show where something is in a picture: it has "
                 f"no {PATCHES}. Export it again with this imgsearch."
             )
-        cells = np.asarray(self._patches_session.run(["patches"], {"pixels": pixels})[0])
+        cells = run_graph(self._patches_session, "patches", {"pixels": pixels}, self._folder)
         count, height, width = (*cells.shape, 0, 0, 0)[:3]
         if cells.ndim != 4 or count != len(pixels) or height != width:
             raise ModelInvalid(
@@ -122,8 +142,8 @@ class OnnxFolderEncoder:
         # A text tower that was trained without a mask has no input for it.
         taken = {one.name for one in self._text_session.get_inputs()}
         given = {name: value for name, value in inputs.items() if name in taken}
-        rows = self._text_session.run(["embedding"], given)[0]
-        return self._checked(np.asarray(rows))
+        rows = run_graph(self._text_session, "embedding", given, self._folder)
+        return self._checked(rows)
 
     def _check_pixels(self, pixels: npt.NDArray[np.uint8]) -> None:
         size = self._description.preprocessing.size
@@ -131,7 +151,7 @@ class OnnxFolderEncoder:
             raise ValueError(f"expected uint8 [n, {size}, {size}, 3], got {pixels.shape}")
 
     def _run_image_tower(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        return np.asarray(self._image_session.run(["embedding"], {"pixels": pixels})[0])
+        return run_graph(self._image_session, "embedding", {"pixels": pixels}, self._folder)
 
     def _checked(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         if rows.ndim != 2 or rows.shape[1] != self._description.dimension:
@@ -149,14 +169,20 @@ class OnnxFolderEncoder:
 
     def known_vectors(self, texts: Sequence[str]) -> npt.NDArray[np.float32] | None:
         """Return the vectors of just these texts if the folder brings them: unit rows [n, d]."""
+        shape = len(texts), self._description.dimension
         try:
-            rows = np.load(self._folder / known_texts_name(texts), allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+            with (self._folder / known_texts_name(texts)).open("rb") as file:
+                # Not np.load, which makes room for whatever shape a file says that it has.
+                if np.lib.format.read_magic(file) != (1, 0):
+                    return None
+                told, _, dtype = np.lib.format.read_array_header_1_0(file)
+                data = file.read(2 * shape[0] * shape[1] + 1)
+            if told != shape or dtype != np.float16:
+                return None
+            rows = np.frombuffer(data, dtype=np.float16).reshape(shape)
+            return checked_rows(unit_rows(rows.astype(np.float32)), len(texts), self._description)
+        except (OSError, ValueError, ModelInvalid):
             return None
-        fits = rows.shape == (len(texts), self._description.dimension) and rows.dtype == np.float16
-        # What is no number gives no length of 1 either.
-        vectors = unit_rows(rows.astype(np.float32)) if fits else np.empty((0, 1), np.float32)
-        return vectors if fits and np.isfinite(vectors).all() else None
 
     @cached_property
     def _image_session(self) -> InferenceSession:
@@ -188,7 +214,7 @@ class OnnxFolderEncoder:
             tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
         except Exception as error:  # tokenizers raises bare Exception, nothing narrower
             raise ModelInvalid(
-                f"{self._folder / 'tokenizer.json'} cannot be read: {error}"
+                f"{self._folder / 'tokenizer.json'} cannot be read: {reason_of(error)}"
             ) from error
         context = self._description.context_length
         tokenizer.enable_truncation(context)
@@ -211,16 +237,21 @@ def known_texts_name(texts: Sequence[str]) -> str:
 
 def read_description(path: Path, source: str) -> ModelDescription:
     """Read and check a ``model.json``. Raises ModelInvalid."""
+    return _description(read_object(path), path, source)
+
+
+def _description(facts: dict[str, Any], path: Path, source: str) -> ModelDescription:
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
         if facts["format"] != FORMAT:
             raise ModelInvalid(
-                f"{path} has format {facts['format']!r}; this imgsearch reads format {FORMAT}."
+                f"{path} has format {facts['format']!r:.40}; this imgsearch reads format {FORMAT}."
             )
-        image = facts["image"]
+        image, languages = facts["image"], facts["text"].get("languages", ())
         resample = str(image["resample"])
         if resample not in _RESAMPLE:
             raise ValueError(f"resample is {resample!r}")
+        if not isinstance(languages, (list, tuple)) or len(languages) > _MAX_LANGUAGES:
+            raise ValueError("languages is no list of codes")
         return ModelDescription(
             name=_plain(facts["name"]),
             source=source,
@@ -232,25 +263,23 @@ def read_description(path: Path, source: str) -> ModelDescription:
                 resample=resample,
             ),
             context_length=_between(1, facts["text"]["context_length"], _MAX_CONTEXT),
-            licence=str(facts["license"]),
-            languages=tuple(str(code) for code in facts["text"].get("languages", ())),
+            licence=_plain(facts["license"]),
+            languages=tuple(_plain(code) for code in languages),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelInvalid(f"{path} is not a valid model description: {error!r}.") from error
-
-
-def _reads_whole_contexts(path: Path) -> bool:
-    return bool(json.loads(path.read_text(encoding="utf-8"))["text"].get("padded", False))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelInvalid(
+            f"{path} is not a valid model description: {type(error).__name__}: {reason_of(error)}"
+        ) from error
 
 
 def _between(lowest: int, value: object, highest: int) -> int:
-    if not isinstance(value, int) or not lowest <= value <= highest:
-        raise ValueError(f"{value!r} is not a whole number from {lowest} to {highest}")
+    if type(value) is not int or not lowest <= value <= highest:
+        raise ValueError(f"{value!r:.40} is not a whole number from {lowest} to {highest}")
     return value
 
 
 def _plain(value: object) -> str:
     """Return a name that can be shown and stored anywhere."""
-    if not isinstance(value, str) or not value or not value.isprintable():
-        raise ValueError(f"{value!r} is not a name")
+    if not isinstance(value, str) or not 0 < len(value) <= _MAX_NAME or not value.isprintable():
+        raise ValueError(f"{value!r:.40} is not a name")
     return value

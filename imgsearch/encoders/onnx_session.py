@@ -9,8 +9,12 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
+from imgsearch.encoders.model_files import check_inside, reason_of
 from imgsearch.errors import ModelInvalid
 
 if TYPE_CHECKING:
@@ -43,6 +47,7 @@ def open_session(
     from onnxruntime.capi import onnxruntime_pybind11_state as reasons
 
     beside = external_files(path)
+    check_inside(path.parent, (path.name, *beside))
     missing = [name for name in beside if not (path.parent / name).is_file()]
     if part is not None and (beside or external_files(part)):
         # From memory they would be looked for in whatever folder this process runs in.
@@ -70,7 +75,20 @@ def open_session(
         reasons.RuntimeException,
         reasons.InvalidArgument,
     ) as error:
-        raise ModelInvalid(f"{part or path} cannot be loaded: {error}") from error
+        raise ModelInvalid(f"{part or path} cannot be loaded: {reason_of(error)}") from error
+
+
+def run_graph(
+    session: InferenceSession, output: str, inputs: dict[str, npt.NDArray[Any]], place: Path
+) -> npt.NDArray[Any]:
+    """Return one output of a graph of the model in `place`. Raises ModelInvalid."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as reasons
+
+    try:
+        return np.asarray(session.run([output], inputs)[0])
+    # ONNX Runtime says ValueError for an input that is not there.
+    except (reasons.InvalidArgument, reasons.Fail, reasons.RuntimeException, ValueError) as error:
+        raise ModelInvalid(f"The model in {place} does not run: {reason_of(error)}") from error
 
 
 def external_files(path: Path) -> list[str]:

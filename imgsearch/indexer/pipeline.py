@@ -25,8 +25,8 @@ from imgsearch.data.records import FailedFile, FailureKind, FileFailure, FileSta
 from imgsearch.data.scan_table import Change, PendingFile
 from imgsearch.data.thumbnail_store import ThumbnailStore
 from imgsearch.encoders import Encoder
+from imgsearch.encoders.base import checked_rows
 from imgsearch.encoders.indexing import at_work, pace_of
-from imgsearch.errors import ModelInvalid
 from imgsearch.indexer.buffers import Buffers
 from imgsearch.indexer.content import hash_file, sniff
 from imgsearch.indexer.decode_pool import DecodePool
@@ -273,9 +273,7 @@ class Pipeline:
             self._pixels.give_back(photo.pixels)
         rows = self._encoder.encode_images(pixels)
         self._batches.give_back(buffer)
-        if not np.isfinite(rows).all():
-            name = self._encoder.description.name
-            raise ModelInvalid(f"The model {name!r} gives vectors that are not numbers.")
+        rows = checked_rows(rows, len(unique), self._encoder.description)
         position = {content_hash: row for row, content_hash in enumerate(unique)}
         vectors = rows[[position[photo.content_hash] for photo in batch]]
         return _Embedded(batch, vectors, time.monotonic() - started)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from imgsearch.data.reader import CatalogReader, StoredModel
 from imgsearch.encoders import Encoder
+from imgsearch.encoders.base import checked_rows
 from imgsearch.errors import ImageUnreadable, ModelNotFound, PhotoNotFound
 from imgsearch.search.query import Picture, PictureReference, Query
 from imgsearch.search.ranking import EncodedQuery
@@ -26,7 +27,10 @@ def encode_queries(
     ModelNotFound for a picture that cannot be searched by.
     """
     texts = sorted({t.subject for q in queries for t in q.terms if isinstance(t.subject, str)})
-    known = dict(zip(texts, encoder.encode_texts(texts) if texts else (), strict=True))
+    rows = (
+        checked_rows(encoder.encode_texts(texts), len(texts), encoder.description) if texts else ()
+    )
+    known = dict(zip(texts, rows, strict=True))
 
     def encode(subject: str | Picture) -> npt.NDArray[np.float32]:
         if isinstance(subject, str):
@@ -94,5 +98,7 @@ def _encode_picture(encoder: Encoder, path: Path) -> npt.NDArray[np.float32]:
     except ImageUnreadable as error:
         raise ImageUnreadable(f"Cannot search by {path}: {error}.") from error
     pixels = to_pixels(photo.rgb, preprocessing)[None]
-    row: npt.NDArray[np.float32] = encoder.encode_images(pixels)[0]
+    row: npt.NDArray[np.float32] = checked_rows(
+        encoder.encode_images(pixels), 1, encoder.description
+    )[0]
     return row

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import PurePath
 from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from imgsearch import (
     HeatMapUnavailable,
@@ -118,7 +119,7 @@ def selection(request: Request) -> Response:
         return _not_found()
     headers = {"Content-Disposition": _attachment("photos.zip"), "Cache-Control": "no-store"}
     content = zip_chunks([hit.content_hash for hit in shared.library.pictures(chosen)])
-    return StreamingResponse(content, media_type="application/zip", headers=headers)
+    return _Stream(content, content.close, media_type="application/zip", headers=headers)
 
 
 def world_map(request: Request) -> Response:
@@ -126,7 +127,7 @@ def world_map(request: Request) -> Response:
     return FileResponse(WORLD_MAP, media_type="image/svg+xml", headers=_headers("world-1"))
 
 
-def zip_chunks(content_hashes: Sequence[str]) -> Iterator[bytes]:
+def zip_chunks(content_hashes: Sequence[str]) -> Generator[bytes, None, None]:
     """Yield a zip of these pictures' files, without holding it in memory; names are made unique.
 
     A file that cannot be read any more is left out.
@@ -179,14 +180,30 @@ def _unused(name: str, used: set[str]) -> str:
     return candidate
 
 
-def _streamed(photo: PhotoFile, media_type: str, headers: dict[str, str]) -> Response:
-    def chunks() -> Iterator[bytes]:
-        with photo.stream as stream:
-            while chunk := stream.read(_CHUNK):
-                yield chunk
+class _Stream(StreamingResponse):
+    """An answer made while it is sent, which lets go of its files when the visitor leaves, too."""
 
+    def __init__(
+        self,
+        content: Iterator[bytes],
+        close: Callable[[], None],
+        media_type: str,
+        headers: dict[str, str],
+    ) -> None:
+        super().__init__(content, media_type=media_type, headers=headers)
+        self._close = close
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._close()
+
+
+def _streamed(photo: PhotoFile, media_type: str, headers: dict[str, str]) -> Response:
+    chunks = iter(lambda: photo.stream.read(_CHUNK), b"")
     headers = headers | {"Content-Length": str(photo.byte_size)}
-    return StreamingResponse(chunks(), media_type=media_type, headers=headers)
+    return _Stream(chunks, photo.stream.close, media_type, headers)
 
 
 def _headers(tag: str) -> dict[str, str]:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 
+# How the beginnings of addresses look that Streamlit's Markdown makes links of.
+_ADDRESS = re.compile(r"(?:https?|mailto|xmpp)(?=:)|www(?=\.)|[-.\w+](?=@)", re.IGNORECASE)
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~:$<>&^=])")
 
 
 def plain(text: str) -> str:
-    """Return `text` for a place that reads Markdown, so that it is shown as it is."""
-    return _MARKDOWN.sub(r"\\\1", showable(text))
+    """Return `text` for a place that reads Markdown, so that it is shown as it is.
+
+    Addresses would become links even where every sign of them is escaped: an invisible character
+    (U+2060) breaks them.
+    """
+    return _MARKDOWN.sub(r"\\\1", _ADDRESS.sub("\\g<0>\u2060", showable(text)))
 
 
 def showable(text: str) -> str:
