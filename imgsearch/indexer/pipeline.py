@@ -313,8 +313,10 @@ class Pipeline:
             NewPhoto(photo.file, photo.content_hash, photo.facts, row.tobytes())
             for photo, row in zip(batch, stored, strict=True)
         ]
-        self._store.store(photos)
+        # Before the catalog: whoever is killed in between makes both again, and no photo that is in
+        # the catalog is without its thumbnail.
         self._thumbnails.add({photo.content_hash: photo.thumbnail for photo in batch})
+        self._store.store(photos)
         return batch
 
     def _finish_storing(self) -> None:

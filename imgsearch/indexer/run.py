@@ -171,7 +171,6 @@ class _Run:
                 pipeline.run(self._pending_files(), self._pending, progress, should_stop)
         if self._report.interrupted:
             return
-        outdated = self._table.count_outdated()
         if not reread_details(
             self._catalog,
             self._table,
@@ -193,8 +192,8 @@ class _Run:
             self._catalog.activate_model(self._model_id)
         active = self._catalog.active_model()
         self._report.active_model = active[0] if active else self._report.model
-        if self._pending or self._gone or outdated:
-            self._refresh_cache()
+        # Also where nothing was done: the run before may have been killed before it came to this.
+        self._refresh_cache()
 
     def _may_take_over(self) -> bool:
         """Tell whether queries can go over to this run's model without missing any picture."""
@@ -211,7 +210,9 @@ class _Run:
         with CatalogReader(self._library) as reader:
             model = reader.active_model()
             if model is not None:
-                VectorCache(self._library, model).load(reader)
+                cache = VectorCache(self._library, model)
+                cache.load(reader)
+                cache.tidy()
 
 
 def _is_empty(folder: str) -> bool:
