@@ -227,8 +227,15 @@ def test_reading_facts_again_can_be_interrupted_and_goes_on(
     old_library: Library, folder: Path, settings: IndexSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("imgsearch.indexer.reread.PICTURES_AT_ONCE", 1)
+    monkeypatch.setattr("imgsearch.indexer.reread._PROGRESS_SECONDS", 0)
+    done: list[int] = []
 
-    first = old_library.index(folder, settings=settings, should_stop=lambda: True)
+    first = old_library.index(
+        folder,
+        settings=settings,
+        progress=lambda progress: done.append(progress.done),
+        should_stop=lambda: any(done),
+    )
     kept = versions(old_library).count(FACTS_VERSION)
     second = old_library.index(folder, settings=settings)
 

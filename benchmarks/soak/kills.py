@@ -191,7 +191,7 @@ ATTACKS = [
         "Committed work survives kill -9, and the next run ends where an undisturbed one does",
         "kill -9 (process group, or main process alone) at random moments of indexing, migrating "
         "and updating; integrity_check, all committed vectors, then catalog, thumbnails, FAISS "
-        "cache and answers compared with an undisturbed run; no process, file or shared memory left",
+        "cache and answers compared with an undisturbed run; no process or file is left",
         random_kills,
     ),
     Attack(

@@ -1,4 +1,4 @@
-"""What the attacks on the running product share: photos, starting it, and what its library holds."""
+"""What attacks on the running product share: photos, starting it, what its library holds."""
 
 from __future__ import annotations
 
@@ -215,7 +215,11 @@ def _unexpected(library: Path) -> Iterator[str]:
     kinds = [path.suffix for path in (library / "faiss").iterdir()]
     for path in (library / "faiss").iterdir():
         stamp = path.suffix == ".json" and path.stem.count("-") > 1
-        if path.suffix == ".draft" or stamp or (path.suffix == ".faiss" and kinds.count(".faiss") > 1):
+        if (
+            path.suffix == ".draft"
+            or stamp
+            or (path.suffix == ".faiss" and kinds.count(".faiss") > 1)
+        ):
             yield f"faiss/{path.name}"
 
 

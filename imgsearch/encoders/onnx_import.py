@@ -17,4 +17,5 @@ def import_onnxruntime() -> ModuleType:
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()
-    return onnxruntime
+    module: ModuleType = onnxruntime
+    return module

@@ -5,7 +5,8 @@ from __future__ import annotations
 import fnmatch
 import os
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,28 @@ DEFAULT_EXCLUDES = (
     "__pycache__",
     "node_modules",
 )
+# How often a walk asks whether to stop.
+_PULSE_SECONDS = 0.1
+
+
+class ScanStopped(Exception):
+    """The walk was asked to end. Never leaves this package."""
+
+
+class Pulse:
+    """Called for every file and folder that is met, so that a long walk can be stopped."""
+
+    def __init__(self, should_stop: Callable[[], bool]) -> None:
+        self._should_stop = should_stop
+        self._due = time.monotonic() + _PULSE_SECONDS
+
+    def __call__(self) -> None:
+        """Ask, now and then, whether to stop. Raises ScanStopped."""
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + _PULSE_SECONDS
+            if self._should_stop():
+                raise ScanStopped
 
 
 @dataclass
@@ -52,11 +75,17 @@ class Scanner:
     library: Path
     excludes: tuple[str, ...] = ()
 
-    def walk(self, root: str, root_id: int, prefix: str, notes: ScanNotes) -> Iterator[ScannedFile]:
-        """Yield the candidates below `prefix` of the absolute folder `root`, depth first."""
+    def walk(
+        self, root: str, root_id: int, prefix: str, notes: ScanNotes, pulse: Pulse
+    ) -> Iterator[ScannedFile]:
+        """Yield the candidates below `prefix` of the absolute folder `root`, depth first.
+
+        Raises ScanStopped, by `pulse`.
+        """
         own = str(self.library)
         waiting = [prefix]
         while waiting:
+            pulse()
             folder = waiting.pop()
             full = os.path.join(root, folder) if folder else root
             if full == own:
@@ -64,6 +93,7 @@ class Scanner:
             try:
                 with os.scandir(full) as entries:
                     for entry in entries:
+                        pulse()
                         path = os.path.join(folder, entry.name) if folder else entry.name
                         if self._excluded(entry.name, path):
                             continue
