@@ -21,7 +21,8 @@ from imgsearch.encoders.fake import FakeEncoder
 
 INDEX = """
 import sys
-from imgsearch import IndexSettings, Library, LibraryBusy
+from imgsearch import IndexSettings, Library
+from imgsearch.errors import LibraryBusy
 from imgsearch.encoders.fake import FakeEncoder
 with Library.open(sys.argv[1], model=FakeEncoder()) as library:
     sys.stdin.read(1)
