@@ -147,6 +147,7 @@ def turn_into_schema_1(library: Path) -> None:
                 f'"{row[1]}"' for row in database.execute(f"PRAGMA table_info({table})")
             )
             database.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM new.{table}")
+        database.execute("DELETE FROM meta WHERE key LIKE 'scanned:%'")
         database.commit()
     new.unlink()
 

@@ -142,7 +142,9 @@ class PhotoStore:
             )
             seen = {_stored(one.file) for one in failures}
             known = execute_rows(connection, _FILES, [key[:2] for key in seen])
-            outdated = [file_id for file_id, *stat in known if tuple(stat) not in seen]
+            replaced = {_stored(one.file) for one in failures if one.replaced}
+            as_it_was = seen - replaced
+            outdated = [file_id for file_id, *stat in known if tuple(stat) not in as_it_was]
             if outdated:
                 _delete_files(connection, outdated)
 

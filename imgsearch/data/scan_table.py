@@ -58,6 +58,7 @@ _scanned = Table(
     Column("size", Integer),
     Column("mtime_ns", Integer),
     Column("sniff", Integer),
+    Column("touched", Integer),
     prefixes=["TEMPORARY"],
 )
 
@@ -73,10 +74,14 @@ class Change(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ScannedFile:
-    """A file met by the scan. `sniff`: only its content can tell whether it is an image."""
+    """A file met by the scan. `sniff`: only its content can tell whether it is an image.
+
+    `touched`: its content may have changed even where size and time have not (see `scan_marks`).
+    """
 
     file: FileStat
     sniff: bool = False
+    touched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,7 @@ class ScanTable:
                     "size": item.file.size,
                     "mtime_ns": item.file.mtime_ns,
                     "sniff": int(item.sniff),
+                    "touched": int(item.touched),
                 }
                 for item in page
             ]
@@ -188,7 +194,8 @@ class ScanTable:
                 return
             for row in page:
                 # By position: a name takes longer to look up than a value to use.
-                _, root_id, path, size, mtime_ns, sniff, file_id, picture_id, same, size_known = row
+                _, root_id, path, size, mtime_ns, sniff, _, *known = row
+                file_id, picture_id, same, size_known = known
                 change = Change.NEW
                 if file_id is not None:
                     change = Change.UNEMBEDDED if same else Change.CHANGED
@@ -313,6 +320,7 @@ def _same(table: type[File] | type[Failure]) -> ColumnElement[bool]:
         table.path == _scanned.c.path,
         table.size == _scanned.c.size,
         table.mtime_ns == _scanned.c.mtime_ns,
+        _scanned.c.touched == 0,
     )
 
 
@@ -340,7 +348,11 @@ def _outdated() -> Subquery:
 
 def _pending(model_id: int, retry_failed: bool) -> Select[Any]:
     """Select the scanned files that are new, changed, or without a vector of the model."""
-    same = and_(File.size == _scanned.c.size, File.mtime_ns == _scanned.c.mtime_ns)
+    same = and_(
+        File.size == _scanned.c.size,
+        File.mtime_ns == _scanned.c.mtime_ns,
+        _scanned.c.touched == 0,
+    )
     embedded = aliased(Embedding)
     set_aside = [FailureKind.NO_IMAGE.value]
     if not retry_failed:

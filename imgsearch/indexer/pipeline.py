@@ -13,7 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 
@@ -203,8 +203,9 @@ class Pipeline:
         return self._root_paths[file.root_id] + file.path
 
     def _fail(self, outcome: FileFailure) -> None:
-        self._under_way.pop(_key(outcome.file))
-        self._remember(outcome)
+        item = self._under_way.pop(_key(outcome.file))
+        damaged = outcome.kind is FailureKind.DAMAGED
+        self._remember(replace(outcome, replaced=damaged and item.change is Change.CHANGED))
         self._report.failed += 1
         path = self._full_path(outcome.file)
         self._report.failures.append(FailedFile(path, outcome.reason))

@@ -16,6 +16,7 @@ from imgsearch.data.lock import writer_lock
 from imgsearch.data.photo_store import PhotoStore
 from imgsearch.data.reader import CatalogReader
 from imgsearch.data.records import FailureKind
+from imgsearch.data.scan_marks import file_clock_ns, last_scan, note_scan
 from imgsearch.data.scan_table import Change, PendingFile, ScanTable, Scope
 from imgsearch.data.thumbnail_store import ThumbnailStore
 from imgsearch.data.vector_cache import VectorCache
@@ -94,6 +95,7 @@ class _Run:
         self._targets: list[Target] = []
         self._clean: list[Scope] = []
         self._pending = 0
+        self._began_ns = 0
         identity = encoder.description
         self._model_id = catalog.register_model(
             identity.name, identity.revision, identity.source, identity.dimension
@@ -102,9 +104,10 @@ class _Run:
     def scan(self, folders: Sequence[str], scanner: Scanner, pulse: Pulse) -> None:
         """List the folders' files and compare them with the catalog. Raises ScanStopped."""
         self._targets = targets(self._catalog, folders, scanner)
+        self._began_ns = file_clock_ns()
         for target in self._targets:
-            scope = target.scope
-            walk = scanner.walk(target.root, scope.root_id, scope.prefix, self._notes, pulse)
+            since_ns = last_scan(self._catalog, target.scope)
+            walk = scanner.walk(target.root, target.scope, self._notes, pulse, since_ns)
             self._table.add(walk)
         self._clean = self._scopes_to_clean()
         gone = self._table.find_gone(self._clean, self._notes.unreadable)
@@ -180,6 +183,8 @@ class _Run:
             return
         self._table.forget_gone_failures(self._clean, self._notes.unreadable)
         self._catalog.mark_scanned(sorted(root_paths))
+        for target in self._targets:
+            note_scan(self._catalog, target.scope, self._began_ns)
         if store.purge_orphans(self._settings.orphan_days):
             with ThumbnailStore(self._library) as thumbnails:
                 thumbnails.prune()

@@ -76,14 +76,21 @@ class Scanner:
     excludes: tuple[str, ...] = ()
 
     def walk(
-        self, root: str, root_id: int, prefix: str, notes: ScanNotes, pulse: Pulse
+        self,
+        root: str,
+        scope: Scope,
+        notes: ScanNotes,
+        pulse: Pulse,
+        since_ns: int | None = None,
     ) -> Iterator[ScannedFile]:
-        """Yield the candidates below `prefix` of the absolute folder `root`, depth first.
+        """Yield the candidates below `scope` of the absolute folder `root`, depth first.
 
-        Raises ScanStopped, by `pulse`.
+        Those whose status has changed since `since_ns` (Unix time) are marked as touched. Raises
+        ScanStopped, by `pulse`.
         """
         own = str(self.library)
-        waiting = [prefix]
+        root_id = scope.root_id
+        waiting = [scope.prefix]
         while waiting:
             pulse()
             folder = waiting.pop()
@@ -103,7 +110,7 @@ class Scanner:
                         elif entry.is_dir(follow_symlinks=False):
                             waiting.append(path)
                         else:
-                            yield from _candidate(entry, root_id, path, notes)
+                            yield from _candidate(entry, root_id, path, notes, since_ns)
             except OSError as error:
                 notes.add_unreadable(Scope(root_id, folder), full, error)
 
@@ -133,7 +140,7 @@ def _is_link(entry: os.DirEntry[str]) -> bool:
 
 
 def _candidate(
-    entry: os.DirEntry[str], root_id: int, path: str, notes: ScanNotes
+    entry: os.DirEntry[str], root_id: int, path: str, notes: ScanNotes, since_ns: int | None
 ) -> Iterator[ScannedFile]:
     verdict = judge_name(entry.name)
     if verdict is Verdict.OTHER:
@@ -149,4 +156,5 @@ def _candidate(
     # Opening a FIFO, socket or device could block for ever.
     if stat.S_ISREG(facts.st_mode):
         file = FileStat.of(root_id, path, facts.st_size, facts.st_mtime_ns)
-        yield ScannedFile(file, sniff=verdict is Verdict.UNKNOWN)
+        touched = since_ns is not None and facts.st_ctime_ns >= since_ns
+        yield ScannedFile(file, sniff=verdict is Verdict.UNKNOWN, touched=touched)
