@@ -147,6 +147,7 @@ def turn_into_schema_1(library: Path) -> None:
                 f'"{row[1]}"' for row in database.execute(f"PRAGMA table_info({table})")
             )
             database.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM new.{table}")
+        database.execute("DELETE FROM meta WHERE key LIKE 'scanned:%'")
         database.commit()
     new.unlink()
 
@@ -227,8 +228,15 @@ def test_reading_facts_again_can_be_interrupted_and_goes_on(
     old_library: Library, folder: Path, settings: IndexSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("imgsearch.indexer.reread.PICTURES_AT_ONCE", 1)
+    monkeypatch.setattr("imgsearch.indexer.reread._PROGRESS_SECONDS", 0)
+    done: list[int] = []
 
-    first = old_library.index(folder, settings=settings, should_stop=lambda: True)
+    first = old_library.index(
+        folder,
+        settings=settings,
+        progress=lambda progress: done.append(progress.done),
+        should_stop=lambda: any(done),
+    )
     kept = versions(old_library).count(FACTS_VERSION)
     second = old_library.index(folder, settings=settings)
 

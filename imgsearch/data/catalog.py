@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from sqlalchemy import bindparam, create_engine, delete, func, select, text, update
+from sqlalchemy import create_engine, delete, func, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -27,6 +27,8 @@ from imgsearch.data.connection import (
     translated_errors,
 )
 from imgsearch.data.migrations import migrate
+from imgsearch.data.paths import to_stored
+from imgsearch.data.rehearsal import LARGE_TABLES, SMALL_TABLES, hide_behind_copies
 from imgsearch.data.schema import Base, Embedding, Failure, File, Meta, Model, Root
 
 GENERATION_KEY = "generation"
@@ -90,13 +92,18 @@ class Catalog:
             yield self._rehearsal
             self._rehearsal.flush()
             return
+        # The driver is in autocommit mode; IMMEDIATE takes the write lock up front, so that a read
+        # never has to be upgraded while another process writes.
+        with self._session("BEGIN IMMEDIATE") as session:
+            yield session
+            session.commit()
+
+    @contextmanager
+    def _session(self, begin: str) -> Iterator[Session]:
         try:
             with self._turn, Session(self._engine) as session:
-                # The driver is in autocommit mode; IMMEDIATE takes the write lock up front, so
-                # that a read never has to be upgraded while another process writes.
-                session.execute(text("BEGIN IMMEDIATE"))
+                session.execute(text(begin))
                 yield session
-                session.commit()
         except DBAPIError as error:
             if isinstance(error.orig, sqlite3.Error):
                 raise translate(error.orig, self.library) from error
@@ -123,14 +130,23 @@ class Catalog:
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:
-        """Let every transaction inside this block happen, and undo them all at its end."""
-        with self.transaction() as session:
-            self._rehearsal = session
-            try:
-                yield
-            finally:
-                self._rehearsal = None
-                session.rollback()
+        """Let the transactions of a run's beginning happen inside this block, and undo them all.
+
+        Others can write meanwhile; the block sees nothing of it.
+        """
+        # The copies refer to tables that are not copied.
+        self._connection.execute("PRAGMA foreign_keys=OFF")
+        try:
+            with self._session("BEGIN") as session:
+                hide_behind_copies(self._connection, SMALL_TABLES)
+                self._rehearsal = session
+                try:
+                    yield
+                finally:
+                    self._rehearsal = None
+                    session.rollback()
+        finally:
+            self._connection.execute("PRAGMA foreign_keys=ON")
 
     def _create(self) -> None:
         with self.transaction() as session:
@@ -219,6 +235,8 @@ class Catalog:
     def absorb_root(self, outer_path: str, inner_path: str) -> None:
         """Make the root at `inner_path` a part of the one at `outer_path`, above it."""
         with self.transaction() as session:
+            if self._rehearsal is not None:
+                hide_behind_copies(self._connection, LARGE_TABLES)
             outer = session.scalars(select(Root).where(Root.path == outer_path)).one()
             inner = session.scalars(select(Root).where(Root.path == inner_path)).one()
             _absorb(session, outer, inner)
@@ -248,18 +266,22 @@ def is_below(path: str, folder: str) -> bool:
     return path != folder and path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
+# OR IGNORE: the outer root may know the same file already, and one row is enough. A name that is no
+# text stays one (see `paths`), also where what is put before it is none.
+_ABSORB = """
+UPDATE OR IGNORE {table} SET root_id = :outer, path =
+CASE WHEN typeof(path) = 'blob' OR typeof(:prefix) = 'blob'
+THEN CAST(CAST(:prefix AS TEXT) || CAST(path AS TEXT) AS BLOB) ELSE :prefix || path END
+WHERE root_id = :inner
+"""
+
+
 def _absorb(session: Session, outer: Root, inner: Root) -> None:
     """Rewrite the files and failures of `inner` as files of `outer`, then drop `inner`."""
-    prefix = os.path.relpath(inner.path, outer.path)
+    prefix = to_stored(os.path.join(os.path.relpath(inner.path, outer.path), ""))
     for table in (File, Failure):
-        rows = session.execute(select(table.id, table.path).where(table.root_id == inner.id))
-        changes = [
-            {"row": row.id, "root": outer.id, "new": os.path.join(prefix, row.path)} for row in rows
-        ]
-        if changes:
-            # OR IGNORE: the outer root may know the same file already, and one row is enough.
-            statement = update(table).prefix_with("OR IGNORE").where(table.id == bindparam("row"))
-            session.connection().execute(
-                statement.values(root_id=bindparam("root"), path=bindparam("new")), changes
-            )
+        session.execute(
+            text(_ABSORB.format(table=table.__tablename__)),
+            {"outer": outer.id, "inner": inner.id, "prefix": prefix},
+        )
     session.execute(delete(Root).where(Root.id == inner.id))

@@ -111,11 +111,13 @@ def check_header(library: Path) -> None:
 
 def check_identity(connection: sqlite3.Connection, library: Path) -> None:
     """Refuse a database that is not ours or was written by a newer imgsearch."""
-    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    # In one statement: another process may be making the catalog at this moment.
+    application_id, tables, version = connection.execute(
+        "SELECT application_id, (SELECT count(*) FROM sqlite_master), user_version"
+        " FROM pragma_application_id, pragma_user_version"
+    ).fetchone()
     if application_id != APPLICATION_ID and tables:
         raise damaged(library)
-    version = schema_version(connection)
     if version > SCHEMA_VERSION:
         raise LibraryTooNew(
             f"The library {library} was written by a newer imgsearch (schema {version}, this one "

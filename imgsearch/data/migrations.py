@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 
-from imgsearch.data.connection import catalog_path, schema_version
+from imgsearch.data.connection import catalog_path, connect_read_only, schema_version
 
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -40,14 +42,15 @@ def migrate(
 
     All steps are one transaction: a process that dies in the middle leaves the old schema whole.
     """
-    start = schema_version(connection)
-    if start >= target:
+    if schema_version(connection) >= target:
         return None
-    backup = back_up(connection, library, start)
-    connection.execute("BEGIN EXCLUSIVE")
+    # Before the backup: of two processes that migrate, the second must not take a copy of what the
+    # first has made, and call it the old catalog.
+    connection.execute("BEGIN IMMEDIATE")
     try:
-        # Another process may have migrated while this one was waiting for the lock.
-        for version in range(schema_version(connection), target):
+        start = schema_version(connection)
+        backup = back_up(library, start) if start < target else None
+        for version in range(start, target):
             migrations[version](connection)
             connection.execute(f"PRAGMA user_version={version + 1}")
         connection.execute("COMMIT")
@@ -57,13 +60,17 @@ def migrate(
     return backup
 
 
-def back_up(connection: sqlite3.Connection, library: Path, version: int) -> Path:
-    """Copy the catalog, uncommitted work of others excluded, to ``catalog.sqlite.vN.backup``."""
+def back_up(library: Path, version: int) -> Path:
+    """Copy the catalog, uncommitted work excluded, to ``catalog.sqlite.vN.backup``.
+
+    The copy has that name once it is whole.
+    """
     path = catalog_path(library)
     target = path.with_name(f"{path.name}.v{version}.backup")
-    copy = sqlite3.connect(target)
-    try:
-        connection.backup(copy)
-    finally:
-        copy.close()
+    draft = target.with_name(f"{target.name}.draft")
+    for left in (draft, draft.with_name(f"{draft.name}-journal")):
+        left.unlink(missing_ok=True)
+    with closing(connect_read_only(library)) as source, closing(sqlite3.connect(draft)) as copy:
+        source.backup(copy)
+    os.replace(draft, target)
     return target

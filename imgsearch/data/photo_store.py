@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from operator import attrgetter
-from typing import TypeVar
 
-from sqlalchemy import delete, exists, func, select
+from sqlalchemy import delete, exists, func, select, text
 
 from imgsearch.data.bulk import ROWS, execute_rows
 from imgsearch.data.catalog import Catalog, bump_generation
@@ -18,9 +17,6 @@ from imgsearch.data.paths import to_stored
 from imgsearch.data.records import FACTS_VERSION, FileFailure, FileStat, NewPhoto, PictureFacts
 from imgsearch.data.schema import Embedding, File, Picture, Root
 from imgsearch.errors import RootUnknown
-
-# SQLite limits an expression to a depth of 1,000; an OR of this many terms stays far below it.
-_CHUNK = 200
 
 # The facts that are columns of the table of pictures.
 _FACTS = [one.name for one in fields(PictureFacts) if one.name in Picture.__table__.columns]
@@ -68,7 +64,11 @@ DELETE FROM failure WHERE id IN
 ({_WANTED} id FROM wanted CROSS JOIN failure ON root_id = root AND path = name)
 """
 
-T = TypeVar("T")
+_ADD_CANDIDATES = "INSERT INTO candidate SELECT DISTINCT picture_id FROM file WHERE root_id = :root"
+_DELETE_CANDIDATES = """
+DELETE FROM picture WHERE id IN (SELECT id FROM candidate)
+AND NOT EXISTS (SELECT 1 FROM file WHERE picture_id = picture.id)
+"""
 
 
 class PhotoStore:
@@ -142,7 +142,9 @@ class PhotoStore:
             )
             seen = {_stored(one.file) for one in failures}
             known = execute_rows(connection, _FILES, [key[:2] for key in seen])
-            outdated = [file_id for file_id, *stat in known if tuple(stat) not in seen]
+            replaced = {_stored(one.file) for one in failures if one.replaced}
+            as_it_was = seen - replaced
+            outdated = [file_id for file_id, *stat in known if tuple(stat) not in as_it_was]
             if outdated:
                 _delete_files(connection, outdated)
 
@@ -191,16 +193,15 @@ def remove_root(catalog: Catalog, path: str) -> int:
             known = session.scalars(select(Root.path)).all()
             held = ", ".join(known) if known else "none"
             raise RootUnknown(f"{path} is not a folder of this library. Its folders: {held}.")
-        pictures = select(File.picture_id).where(File.root_id == root.id)
         count = session.execute(
             select(func.count()).select_from(File).where(File.root_id == root.id)
         ).scalar_one()
-        candidates = session.scalars(pictures.distinct()).all()
+        session.execute(text("CREATE TEMPORARY TABLE candidate (id INTEGER PRIMARY KEY)"))
+        session.execute(text(_ADD_CANDIDATES), {"root": root.id})
         session.execute(delete(Root).where(Root.id == root.id))
-        shown = exists().where(File.picture_id == Picture.id)
-        for chunk in _chunks(candidates):
-            # Whoever removes a folder wants it forgotten now: no grace period for its pictures.
-            session.execute(delete(Picture).where(Picture.id.in_(chunk)).where(~shown))
+        # Whoever removes a folder wants it forgotten now: no grace period for its pictures.
+        session.execute(text(_DELETE_CANDIDATES))
+        session.execute(text("DROP TABLE temp.candidate"))
         bump_generation(session)
     return count
 
@@ -231,8 +232,3 @@ def _mark_orphans(connection: sqlite3.Connection, candidates: Iterable[tuple[int
 
 def _stored(file: FileStat) -> tuple[int, str | bytes, int, int]:
     return file.root_id, to_stored(file.path), file.size, file.mtime_ns
-
-
-def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), _CHUNK):
-        yield items[start : start + _CHUNK]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from imgsearch.data.cache_lock import cache_turn
 from imgsearch.data.reader import StoredModel
 from imgsearch.data.vector_cache import FOLDER_NAME
 
@@ -36,7 +36,7 @@ def prompt_vectors(
     if found is None:
         found = encode(prompts)
         with contextlib.suppress(OSError):
-            _write(path, found)
+            _write(path, model.id, found)
     return found
 
 
@@ -52,13 +52,16 @@ def _read(path: Path, shape: tuple[int, int]) -> npt.NDArray[np.float32] | None:
     return rows if (np.abs(lengths - 1) < _LENGTH_TOLERANCE).all() else None
 
 
-def _write(path: Path, rows: npt.NDArray[np.float32]) -> None:
-    path.parent.mkdir(exist_ok=True)
-    draft = path.with_suffix(f".{uuid.uuid4().hex[:8]}.draft")
-    try:
-        with draft.open("wb") as file:
-            np.save(file, rows, allow_pickle=False)
-        os.replace(draft, path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
+def _write(path: Path, model_id: int, rows: npt.NDArray[np.float32]) -> None:
+    with cache_turn(path.parent, model_id) as ours:
+        if not ours:
+            return
+        # The name is always the same: what a killed process left of it is written over.
+        draft = path.with_suffix(".draft")
+        try:
+            with draft.open("wb") as file:
+                np.save(file, rows, allow_pickle=False)
+            os.replace(draft, path)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise

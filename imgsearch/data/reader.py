@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -88,6 +89,15 @@ class CatalogReader:
     def close(self) -> None:
         """Release the database file."""
         self._connection.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all that is read inside this block be of one moment, whatever others write."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.rollback()
 
     def is_current(self) -> bool:
         """Tell whether the open file still is the library's catalog: not deleted, not replaced."""

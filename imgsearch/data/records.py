@@ -51,11 +51,15 @@ class FailureKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FileFailure:
-    """A file that gave no picture, and why."""
+    """A file that gave no picture, and why.
+
+    `replaced`: its content is not what the catalog knows of it, whatever its size and time say.
+    """
 
     file: FileStat
     reason: str
     kind: FailureKind
+    replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,12 @@ temporary table, and what is new, changed or gone comes out of joins.
 
 from __future__ import annotations
 
+import json
 import os
+import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
@@ -32,10 +35,19 @@ from sqlalchemy import text as sql
 from sqlalchemy.orm import aliased
 
 from imgsearch.data.catalog import Catalog
+from imgsearch.data.paths import from_stored
 from imgsearch.data.records import FACTS_VERSION, FailureKind, FileStat
 from imgsearch.data.schema import Embedding, Failure, File, PathText, Picture
 
 _PAGE = 1000
+# Files that are forgotten in one transaction; a million of them at once would hold up everybody.
+_GONE_PAGE = 10_000
+# Of tables with the columns root_id and path: what was looked for and is not there.
+_NOT_MET = """
+root_id IN (SELECT value FROM json_each(?))
+AND (root_id, path) NOT IN (SELECT root_id, path FROM scanned)
+AND looked_for(root_id, path)
+"""
 
 _scanned = Table(
     "scanned",
@@ -46,6 +58,7 @@ _scanned = Table(
     Column("size", Integer),
     Column("mtime_ns", Integer),
     Column("sniff", Integer),
+    Column("touched", Integer),
     prefixes=["TEMPORARY"],
 )
 
@@ -61,10 +74,14 @@ class Change(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ScannedFile:
-    """A file met by the scan. `sniff`: only its content can tell whether it is an image."""
+    """A file met by the scan. `sniff`: only its content can tell whether it is an image.
+
+    `touched`: its content may have changed even where size and time have not (see `scan_marks`).
+    """
 
     file: FileStat
     sniff: bool = False
+    touched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +105,6 @@ class OutdatedPicture:
 
     picture_id: int
     file: FileStat
-
-
-@dataclass(frozen=True, slots=True)
-class GoneFile:
-    """A file of the catalog that the scan did not meet."""
-
-    file_id: int
-    picture_id: int
-    root_id: int
-    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +144,7 @@ class ScanTable:
                     "size": item.file.size,
                     "mtime_ns": item.file.mtime_ns,
                     "sniff": int(item.sniff),
+                    "touched": int(item.touched),
                 }
                 for item in page
             ]
@@ -186,7 +194,8 @@ class ScanTable:
                 return
             for row in page:
                 # By position: a name takes longer to look up than a value to use.
-                _, root_id, path, size, mtime_ns, sniff, file_id, picture_id, same, size_known = row
+                _, root_id, path, size, mtime_ns, sniff, _, *known = row
+                file_id, picture_id, same, size_known = known
                 change = Change.NEW
                 if file_id is not None:
                     change = Change.UNEMBEDDED if same else Change.CHANGED
@@ -229,47 +238,80 @@ class ScanTable:
                 yield OutdatedPicture(row.picture_id, file)
             last = page[-1].picture_id
 
-    def gone(self, scopes: list[Scope], unreadable: list[Scope]) -> list[GoneFile]:
-        """Return the catalog's files inside `scopes` that the scan did not meet.
+    def find_gone(self, scopes: list[Scope], unreadable: list[Scope]) -> int:
+        """Note the catalog's files inside `scopes` that the scan did not meet; return their number.
 
         What lies below an `unreadable` folder was not looked for, and is not gone.
         """
-        roots = {scope.root_id for scope in scopes}
-        met = and_(_scanned.c.root_id == File.root_id, _scanned.c.path == File.path)
-        statement = (
-            select(File.id, File.picture_id, File.root_id, File.path)
-            .outerjoin(_scanned, met)
-            .where(File.root_id.in_(roots), _scanned.c.id.is_(None))
-        )
-        with self._catalog.transaction() as session:
-            rows = session.execute(statement).all()
-        return [
-            GoneFile(*row)
-            for row in rows
-            if any(scope.covers(row.root_id, row.path) for scope in scopes)
-            and not any(scope.covers(row.root_id, row.path) for scope in unreadable)
-        ]
+        with self._comparing(scopes, unreadable) as (connection, roots):
+            connection.execute("DROP TABLE IF EXISTS temp.gone")
+            connection.execute(
+                "CREATE TEMPORARY TABLE gone (file_id INTEGER PRIMARY KEY, picture_id INTEGER)"
+            )
+            connection.execute(
+                f"INSERT INTO gone SELECT id, picture_id FROM file WHERE {_NOT_MET}", (roots,)
+            )
+            connection.execute("CREATE INDEX temp.gone_picture ON gone (picture_id)")
+            (count,) = connection.execute("SELECT count(*) FROM gone").fetchone()
+        return int(count)
+
+    def gone(self) -> Iterator[list[int]]:
+        """Yield the ids of the files that `find_gone` noted, in pages."""
+        last = 0
+        while True:
+            with self._catalog.statements() as connection:
+                rows = connection.execute(
+                    "SELECT file_id FROM gone WHERE file_id > ? ORDER BY file_id LIMIT ?",
+                    (last, _GONE_PAGE),
+                ).fetchall()
+            if not rows:
+                return
+            yield [row[0] for row in rows]
+            last = rows[-1][0]
+
+    def lost_paths(self) -> Counter[int]:
+        """Return how many paths of each picture `find_gone` noted, each looked up when asked for.
+
+        A new path that shows one of them is a move.
+        """
+        return _LostPaths(self._catalog)
 
     def forget_gone_failures(self, scopes: list[Scope], unreadable: list[Scope]) -> None:
         """Drop the failures of files that are no longer there."""
-        roots = {scope.root_id for scope in scopes}
-        met = and_(_scanned.c.root_id == Failure.root_id, _scanned.c.path == Failure.path)
-        statement = (
-            select(Failure)
-            .outerjoin(_scanned, met)
-            .where(Failure.root_id.in_(roots), _scanned.c.id.is_(None))
-        )
-        with self._catalog.transaction() as session:
-            for failure in session.scalars(statement).all():
-                inside = any(scope.covers(failure.root_id, failure.path) for scope in scopes)
-                hidden = any(scope.covers(failure.root_id, failure.path) for scope in unreadable)
-                if inside and not hidden:
-                    session.delete(failure)
+        with self._comparing(scopes, unreadable) as (connection, roots):
+            connection.execute(f"DELETE FROM failure WHERE {_NOT_MET}", (roots,))
+
+    @contextmanager
+    def _comparing(
+        self, scopes: list[Scope], unreadable: list[Scope]
+    ) -> Iterator[tuple[sqlite3.Connection, str]]:
+        """Give a connection that knows `looked_for`, and the roots that are meant, as JSON."""
+
+        def looked_for(root_id: int, stored: str | bytes) -> bool:
+            path = from_stored(stored)
+            inside = any(scope.covers(root_id, path) for scope in scopes)
+            return inside and not any(scope.covers(root_id, path) for scope in unreadable)
+
+        with self._catalog.statements() as connection:
+            connection.create_function("looked_for", 2, looked_for)
+            yield connection, json.dumps(sorted({scope.root_id for scope in scopes}))
 
 
-def gone_by_picture(gone: Iterable[GoneFile]) -> Counter[int]:
-    """Count the lost paths of each picture: a new path that shows one of them is a move."""
-    return Counter(item.picture_id for item in gone)
+class _LostPaths(Counter[int]):
+    """Counts by picture id that are read from the table `gone` at the first question for each."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        super().__init__()
+        self._catalog = catalog
+
+    def __missing__(self, picture_id: int) -> int:
+        with self._catalog.statements() as connection:
+            (count,) = connection.execute(
+                "SELECT count(*) FROM gone WHERE picture_id = ?", (picture_id,)
+            ).fetchone()
+        if count:
+            self[picture_id] = count
+        return int(count)
 
 
 def _same(table: type[File] | type[Failure]) -> ColumnElement[bool]:
@@ -278,6 +320,7 @@ def _same(table: type[File] | type[Failure]) -> ColumnElement[bool]:
         table.path == _scanned.c.path,
         table.size == _scanned.c.size,
         table.mtime_ns == _scanned.c.mtime_ns,
+        _scanned.c.touched == 0,
     )
 
 
@@ -305,7 +348,11 @@ def _outdated() -> Subquery:
 
 def _pending(model_id: int, retry_failed: bool) -> Select[Any]:
     """Select the scanned files that are new, changed, or without a vector of the model."""
-    same = and_(File.size == _scanned.c.size, File.mtime_ns == _scanned.c.mtime_ns)
+    same = and_(
+        File.size == _scanned.c.size,
+        File.mtime_ns == _scanned.c.mtime_ns,
+        _scanned.c.touched == 0,
+    )
     embedded = aliased(Embedding)
     set_aside = [FailureKind.NO_IMAGE.value]
     if not retry_failed:

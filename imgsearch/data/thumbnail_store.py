@@ -18,6 +18,7 @@ from imgsearch.data.connection import BUSY_TIMEOUT_SECONDS, catalog_path
 
 FILE_NAME = "thumbnails.sqlite"
 _PAGE_BYTES = 8192
+_READ_ONLY = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
 _TABLE = """
 CREATE TABLE IF NOT EXISTS thumbnail (
     id INTEGER PRIMARY KEY,
@@ -40,6 +41,8 @@ class ThumbnailStore:
         self._path = library / FILE_NAME
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        # What tells the open file from one that has taken its place.
+        self._identity: tuple[int, int] | None = None
 
     def __enter__(self) -> ThumbnailStore:
         return self
@@ -101,31 +104,43 @@ class ThumbnailStore:
                 self._give_up(error)
 
     def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and self._identity != self._present():
+            # Deleted, by hand or as damaged: what is added would be lost with the old file.
+            self._release()
         if self._connection is None:
-            connection = sqlite3.connect(
-                f"{self._path.resolve().as_uri()}?mode=rwc",
-                uri=True,
-                timeout=BUSY_TIMEOUT_SECONDS,
-                check_same_thread=False,
-            )
-            self._connection = connection
-            # In a new file: two pages a thumbnail instead of three or four, each written twice.
-            connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
-            try:
-                connection.execute("PRAGMA journal_mode=WAL")
-            except sqlite3.OperationalError:
-                # As in `connect_read_only`: a WAL database in a folder that cannot be written.
-                connection.close()
-                self._connection = connection = sqlite3.connect(
-                    f"{self._path.resolve().as_uri()}?mode=ro&immutable=1",
-                    uri=True,
-                    check_same_thread=False,
-                )
-                return connection
-            # A power cut may cost the last thumbnails; they are made again when asked for.
-            connection.execute("PRAGMA synchronous=NORMAL")
-            connection.execute(_TABLE)
+            self._connect()
+            self._identity = self._present()
+        assert self._connection is not None
         return self._connection
+
+    def _present(self) -> tuple[int, int] | None:
+        try:
+            facts = self._path.stat()
+        except OSError:
+            return None
+        return facts.st_dev, facts.st_ino
+
+    def _connect(self) -> None:
+        uri = self._path.resolve().as_uri()
+        self._connection = connection = sqlite3.connect(
+            f"{uri}?mode=rwc", uri=True, timeout=BUSY_TIMEOUT_SECONDS, check_same_thread=False
+        )
+        # In a new file: two pages a thumbnail instead of three or four, each written twice.
+        connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if not getattr(error, "sqlite_errorname", "").startswith(_READ_ONLY):
+                raise
+            # As in `connect_read_only`: a WAL database in a folder that cannot be written.
+            connection.close()
+            self._connection = sqlite3.connect(
+                f"{uri}?mode=ro&immutable=1", uri=True, check_same_thread=False
+            )
+            return
+        # A power cut may cost the last thumbnails; they are made again when asked for.
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute(_TABLE)
 
     def _release(self) -> None:
         if self._connection is not None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from imgsearch.data.cache_lock import cache_turn
 from imgsearch.data.gpu_index import batch_index, exact_scores, pays, propose
 from imgsearch.data.index_types import import_faiss, new_index
 from imgsearch.data.reader import CatalogReader, StoredModel
@@ -249,6 +250,15 @@ class VectorCache:
             self._write(index, library_id, generation)
         return VectorIndex(index)
 
+    def tidy(self) -> None:
+        """Delete what processes that were killed have left behind."""
+        with (
+            contextlib.suppress(OSError),
+            cache_turn(self._folder, self._model.id) as ours,
+        ):
+            if ours:
+                self._delete_all_but(self._named_by_stamp())
+
     def delete(self) -> None:
         """Remove the cache of this model."""
         for path in self._folder.glob(f"model-{self._model.id}[.-]*"):
@@ -300,36 +310,52 @@ class VectorCache:
         return index
 
     def _write(self, index: faiss.IndexIDMap, library_id: str, generation: int) -> None:
+        """Replace the cache, unless another process is writing it at this moment."""
         import faiss
 
-        self._folder.mkdir(exist_ok=True)
-        prefix = f"model-{self._model.id}-"
-        name = f"{prefix}{uuid.uuid4().hex[:12]}.faiss"
-        path = self._folder / name
-        stamp_draft = path.with_suffix(".json")
+        with cache_turn(self._folder, self._model.id) as ours:
+            if not ours:
+                return
+            # First, for they may be what the disk is full of.
+            self._delete_all_but(self._named_by_stamp())
+            name = f"model-{self._model.id}-{uuid.uuid4().hex[:12]}.faiss"
+            path = self._folder / name
+            stamp_draft = path.with_suffix(".json")
+            try:
+                faiss.write_index(index, str(path))
+                stamp = Stamp(
+                    file=name,
+                    library_id=library_id,
+                    generation=generation,
+                    revision=self._model.revision,
+                    dimension=self._model.dimension,
+                    count=index.ntotal,
+                    bytes=path.stat().st_size,
+                )
+                stamp_draft.write_text(json.dumps(asdict(stamp)), encoding="utf-8")
+                os.replace(stamp_draft, self._stamp_path)
+            except (OSError, RuntimeError, TypeError):
+                for draft in (path, stamp_draft):
+                    with contextlib.suppress(OSError):
+                        draft.unlink()
+                raise
+            self._delete_all_but(name)
+
+    def _named_by_stamp(self) -> str:
+        """Return the name of the file that the stamp speaks of, or "" without a stamp."""
         try:
-            faiss.write_index(index, str(path))
-            stamp = Stamp(
-                file=name,
-                library_id=library_id,
-                generation=generation,
-                revision=self._model.revision,
-                dimension=self._model.dimension,
-                count=index.ntotal,
-                bytes=path.stat().st_size,
-            )
-            stamp_draft.write_text(json.dumps(asdict(stamp)), encoding="utf-8")
-            os.replace(stamp_draft, self._stamp_path)
-        except (OSError, RuntimeError, TypeError):
-            for draft in (path, stamp_draft):
-                with contextlib.suppress(OSError):
-                    draft.unlink()
-            raise
-        for old in self._folder.glob(f"{prefix}*.faiss"):
-            if old.name != name:
-                # Windows refuses while another process maps it; the next refresh tries again.
-                with contextlib.suppress(OSError):
-                    old.unlink()
+            return str(json.loads(self._stamp_path.read_text(encoding="utf-8"))["file"])
+        except (OSError, ValueError, TypeError, LookupError):
+            return ""
+
+    def _delete_all_but(self, name: str) -> None:
+        """Delete index files and drafts of stamps, except the index file `name`."""
+        for ending in ("faiss", "json"):
+            for old in self._folder.glob(f"model-{self._model.id}-*.{ending}"):
+                if old.name != name:
+                    # Windows refuses while another process maps it; the next time tries again.
+                    with contextlib.suppress(OSError):
+                        old.unlink()
 
 
 def plausible(ids: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], known: set[int]) -> bool:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from imgsearch.encoders.checkpoint import CheckpointEncoder
 from imgsearch.encoders.graph_part import write_part
 from imgsearch.encoders.onnx_folder import FORMAT, PATCHES, OnnxFolderEncoder
+from imgsearch.encoders.onnx_import import import_onnxruntime
 from imgsearch.errors import ExtraMissing, ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -126,8 +127,7 @@ def _trace(
 
 def _finish_graph(folder: Path, tower: str, *, int8: bool) -> None:
     """Quantize where it is wanted, and store the graph optimized: once, and not at every query."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     raw = folder / f"{tower}.raw.onnx"
     if int8:
         from onnxruntime.quantization import QuantType, quantize_dynamic

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgsearch.encoders.model_files import check_inside, reason_of
+from imgsearch.encoders.onnx_import import import_onnxruntime
 from imgsearch.errors import ModelInvalid
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def open_session(
     With `optimize` ONNX Runtime rearranges it for the machine at hand, which takes its time. The
     bytes of the file `part` are put behind the graph's, which adds to it what they hold.
     """
-    import onnxruntime
+    onnxruntime = import_onnxruntime()
     from onnxruntime.capi import onnxruntime_pybind11_state as reasons
 
     beside = external_files(path)
@@ -64,7 +65,10 @@ def open_session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         graph = str(path) if part is None else path.read_bytes() + part.read_bytes()
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        session: InferenceSession = onnxruntime.InferenceSession(
+            graph, options, providers=["CPUExecutionProvider"]
+        )
+        return session
     except (
         OSError,
         reasons.Fail,

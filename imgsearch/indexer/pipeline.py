@@ -13,7 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 
@@ -203,8 +203,9 @@ class Pipeline:
         return self._root_paths[file.root_id] + file.path
 
     def _fail(self, outcome: FileFailure) -> None:
-        self._under_way.pop(_key(outcome.file))
-        self._remember(outcome)
+        item = self._under_way.pop(_key(outcome.file))
+        damaged = outcome.kind is FailureKind.DAMAGED
+        self._remember(replace(outcome, replaced=damaged and item.change is Change.CHANGED))
         self._report.failed += 1
         path = self._full_path(outcome.file)
         self._report.failures.append(FailedFile(path, outcome.reason))
@@ -311,8 +312,10 @@ class Pipeline:
             NewPhoto(photo.file, photo.content_hash, photo.facts, row.tobytes())
             for photo, row in zip(batch, stored, strict=True)
         ]
-        self._store.store(photos)
+        # Before the catalog: whoever is killed in between makes both again, and no photo that is in
+        # the catalog is without its thumbnail.
         self._thumbnails.add({photo.content_hash: photo.thumbnail for photo in batch})
+        self._store.store(photos)
         return batch
 
     def _finish_storing(self) -> None:

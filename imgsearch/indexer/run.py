@@ -6,7 +6,6 @@ import contextlib
 import os
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,14 +16,8 @@ from imgsearch.data.lock import writer_lock
 from imgsearch.data.photo_store import PhotoStore
 from imgsearch.data.reader import CatalogReader
 from imgsearch.data.records import FailureKind
-from imgsearch.data.scan_table import (
-    Change,
-    GoneFile,
-    PendingFile,
-    ScanTable,
-    Scope,
-    gone_by_picture,
-)
+from imgsearch.data.scan_marks import file_clock_ns, last_scan, note_scan
+from imgsearch.data.scan_table import Change, PendingFile, ScanTable, Scope
 from imgsearch.data.thumbnail_store import ThumbnailStore
 from imgsearch.data.vector_cache import VectorCache
 from imgsearch.encoders import Encoder
@@ -33,7 +26,7 @@ from imgsearch.indexer.pipeline import Pipeline
 from imgsearch.indexer.report import IndexReport, ProgressCallback
 from imgsearch.indexer.reread import reread_details
 from imgsearch.indexer.roots import Target, check_folders, targets
-from imgsearch.indexer.scan import Scanner, ScanNotes
+from imgsearch.indexer.scan import Pulse, Scanner, ScanNotes, ScanStopped
 from imgsearch.settings import IndexSettings
 
 
@@ -68,11 +61,15 @@ def index_folders(
         catalog = stack.enter_context(Catalog(place))
         stack.enter_context(catalog.rehearsal() if dry_run else writer_lock(place))
         run = _Run(place, catalog, encoder, settings, report, retry_failed)
-        run.scan(folders, scanner)
-        if dry_run:
-            run.predict()
+        try:
+            run.scan(folders, scanner, Pulse(should_stop))
+        except ScanStopped:
+            report.interrupted = True
         else:
-            run.execute(progress, should_stop)
+            if dry_run:
+                run.predict()
+            else:
+                run.execute(progress, should_stop)
     report.seconds = time.monotonic() - started
     return report
 
@@ -97,26 +94,27 @@ class _Run:
         self._notes = ScanNotes()
         self._targets: list[Target] = []
         self._clean: list[Scope] = []
-        self._gone: list[GoneFile] = []
         self._pending = 0
+        self._began_ns = 0
         identity = encoder.description
         self._model_id = catalog.register_model(
             identity.name, identity.revision, identity.source, identity.dimension
         )
 
-    def scan(self, folders: Sequence[str], scanner: Scanner) -> None:
-        """List the folders' files and compare them with the catalog."""
+    def scan(self, folders: Sequence[str], scanner: Scanner, pulse: Pulse) -> None:
+        """List the folders' files and compare them with the catalog. Raises ScanStopped."""
         self._targets = targets(self._catalog, folders, scanner)
+        self._began_ns = file_clock_ns()
         for target in self._targets:
-            scope = target.scope
-            walk = scanner.walk(target.root, scope.root_id, scope.prefix, self._notes)
+            since_ns = last_scan(self._catalog, target.scope)
+            walk = scanner.walk(target.root, target.scope, self._notes, pulse, since_ns)
             self._table.add(walk)
         self._clean = self._scopes_to_clean()
-        self._gone = self._table.gone(self._clean, self._notes.unreadable)
+        gone = self._table.find_gone(self._clean, self._notes.unreadable)
         report, table = self._report, self._table
         report.links_skipped = self._notes.links_skipped
         report.unreadable = self._notes.unreadable_paths
-        report.removed = len(self._gone)
+        report.removed = gone
         report.failed = table.count_set_aside(self._model_id, FailureKind.DAMAGED)
         if self._retry_failed:
             report.failed = 0
@@ -160,8 +158,9 @@ class _Run:
             # From the first committed batch on, queries have a model to ask.
             self._catalog.activate_model(self._model_id)
         store = PhotoStore(self._catalog, self._model_id)
-        lost: Counter[int] = gone_by_picture(self._gone)
-        store.remove_files([item.file_id for item in self._gone])
+        lost = self._table.lost_paths()
+        for page in self._table.gone():
+            store.remove_files(page)
         root_paths = {target.scope.root_id: target.root for target in self._targets}
         if self._pending:
             with ThumbnailStore(self._library) as thumbnails:
@@ -171,7 +170,6 @@ class _Run:
                 pipeline.run(self._pending_files(), self._pending, progress, should_stop)
         if self._report.interrupted:
             return
-        outdated = self._table.count_outdated()
         if not reread_details(
             self._catalog,
             self._table,
@@ -185,6 +183,8 @@ class _Run:
             return
         self._table.forget_gone_failures(self._clean, self._notes.unreadable)
         self._catalog.mark_scanned(sorted(root_paths))
+        for target in self._targets:
+            note_scan(self._catalog, target.scope, self._began_ns)
         if store.purge_orphans(self._settings.orphan_days):
             with ThumbnailStore(self._library) as thumbnails:
                 thumbnails.prune()
@@ -193,8 +193,8 @@ class _Run:
             self._catalog.activate_model(self._model_id)
         active = self._catalog.active_model()
         self._report.active_model = active[0] if active else self._report.model
-        if self._pending or self._gone or outdated:
-            self._refresh_cache()
+        # Also where nothing was done: the run before may have been killed before it came to this.
+        self._refresh_cache()
 
     def _may_take_over(self) -> bool:
         """Tell whether queries can go over to this run's model without missing any picture."""
@@ -211,7 +211,9 @@ class _Run:
         with CatalogReader(self._library) as reader:
             model = reader.active_model()
             if model is not None:
-                VectorCache(self._library, model).load(reader)
+                cache = VectorCache(self._library, model)
+                cache.load(reader)
+                cache.tidy()
 
 
 def _is_empty(folder: str) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import fnmatch
 import os
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,28 @@ DEFAULT_EXCLUDES = (
     "__pycache__",
     "node_modules",
 )
+# How often a walk asks whether to stop.
+_PULSE_SECONDS = 0.1
+
+
+class ScanStopped(Exception):
+    """The walk was asked to end. Never leaves this package."""
+
+
+class Pulse:
+    """Called for every file and folder that is met, so that a long walk can be stopped."""
+
+    def __init__(self, should_stop: Callable[[], bool]) -> None:
+        self._should_stop = should_stop
+        self._due = time.monotonic() + _PULSE_SECONDS
+
+    def __call__(self) -> None:
+        """Ask, now and then, whether to stop. Raises ScanStopped."""
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + _PULSE_SECONDS
+            if self._should_stop():
+                raise ScanStopped
 
 
 @dataclass
@@ -52,11 +75,24 @@ class Scanner:
     library: Path
     excludes: tuple[str, ...] = ()
 
-    def walk(self, root: str, root_id: int, prefix: str, notes: ScanNotes) -> Iterator[ScannedFile]:
-        """Yield the candidates below `prefix` of the absolute folder `root`, depth first."""
+    def walk(
+        self,
+        root: str,
+        scope: Scope,
+        notes: ScanNotes,
+        pulse: Pulse,
+        since_ns: int | None = None,
+    ) -> Iterator[ScannedFile]:
+        """Yield the candidates below `scope` of the absolute folder `root`, depth first.
+
+        Those whose status has changed since `since_ns` (Unix time) are marked as touched. Raises
+        ScanStopped, by `pulse`.
+        """
         own = str(self.library)
-        waiting = [prefix]
+        root_id = scope.root_id
+        waiting = [scope.prefix]
         while waiting:
+            pulse()
             folder = waiting.pop()
             full = os.path.join(root, folder) if folder else root
             if full == own:
@@ -64,6 +100,7 @@ class Scanner:
             try:
                 with os.scandir(full) as entries:
                     for entry in entries:
+                        pulse()
                         path = os.path.join(folder, entry.name) if folder else entry.name
                         if self._excluded(entry.name, path):
                             continue
@@ -73,7 +110,7 @@ class Scanner:
                         elif entry.is_dir(follow_symlinks=False):
                             waiting.append(path)
                         else:
-                            yield from _candidate(entry, root_id, path, notes)
+                            yield from _candidate(entry, root_id, path, notes, since_ns)
             except OSError as error:
                 notes.add_unreadable(Scope(root_id, folder), full, error)
 
@@ -103,7 +140,7 @@ def _is_link(entry: os.DirEntry[str]) -> bool:
 
 
 def _candidate(
-    entry: os.DirEntry[str], root_id: int, path: str, notes: ScanNotes
+    entry: os.DirEntry[str], root_id: int, path: str, notes: ScanNotes, since_ns: int | None
 ) -> Iterator[ScannedFile]:
     verdict = judge_name(entry.name)
     if verdict is Verdict.OTHER:
@@ -119,4 +156,5 @@ def _candidate(
     # Opening a FIFO, socket or device could block for ever.
     if stat.S_ISREG(facts.st_mode):
         file = FileStat.of(root_id, path, facts.st_size, facts.st_mtime_ns)
-        yield ScannedFile(file, sniff=verdict is Verdict.UNKNOWN)
+        touched = since_ns is not None and facts.st_ctime_ns >= since_ns
+        yield ScannedFile(file, sniff=verdict is Verdict.UNKNOWN, touched=touched)

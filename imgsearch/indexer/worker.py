@@ -27,6 +27,9 @@ from imgsearch.errors import ImageUnreadable
 from imgsearch.indexer.facts import read_details, read_facts
 from imgsearch.settings import DecodeLimits
 
+# The indexer ends a process after its time limit; the process itself after so many times as much.
+_PATIENCE = 1.5
+
 
 def main() -> None:
     """Answer requests from standard input until it is closed."""
@@ -46,10 +49,22 @@ def main() -> None:
         write_frame(sink, {"ready": True})
         while True:
             request, content = read_frame(source)
+            _end_after(limits.timeout_seconds * _PATIENCE)
             header, body = _answer(request, content, preprocessing, limits)
+            _end_after(0)
             write_frame(sink, header, *body)
     except (FrameError, BrokenPipeError):
         return  # The indexer has finished or died.
+
+
+def _end_after(seconds: float) -> None:
+    """Let the system end this process after so long; 0 calls it off.
+
+    An indexer that was killed ends nobody, and a native decoder in an endless loop lets no Python
+    look after itself: without this it would work on for ever.
+    """
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _limit_memory(limit: int) -> None:

@@ -70,7 +70,10 @@ class QueryEngine:
 
         Raises what `search` raises.
         """
-        self._refresh()
+        with self._one_moment():
+            return self._search_all(queries)
+
+    def _search_all(self, queries: Sequence[Query]) -> list[SearchResults]:
         model = self._model()
         asking = [query for query in queries if not query.is_empty]
         if not asking:
@@ -100,55 +103,65 @@ class QueryEngine:
 
     def pictures(self, ids: Sequence[int]) -> tuple[SearchHit, ...]:
         """Return the pictures with these ids, in their order, without those that are gone."""
-        self._refresh()
+        with self._one_moment():
+            return self._hits(ids)
+
+    def _hits(self, ids: Sequence[int]) -> tuple[SearchHit, ...]:
         found = self._reader.pictures(ids)
         return tuple(hit_of(found[id_]) for id_ in ids if id_ in found)
 
     def facets(self) -> Facets:
         """Return what the library can be filtered by."""
-        self._refresh()
-        generation = "" if self._reader.is_uninitialised() else self._generation()
-        if self._facets is None or self._facets[0] != generation:
-            self._facets = generation, read_facets(self._reader)
+        with self._one_moment():
+            generation = "" if self._reader.is_uninitialised() else self._generation()
+            if self._facets is None or self._facets[0] != generation:
+                self._facets = generation, read_facets(self._reader)
         return self._facets[1].with_present_folders()
 
     def stored(self, content_hash: bytes) -> tuple[StoredPicture, list[str]] | None:
         """Return a picture that the library shows, and the library's roots; or None."""
-        self._refresh()
-        if self._reader.is_uninitialised():
-            return None
-        picture = self._reader.picture_of(content_hash)
-        return None if picture is None else (picture, self._reader.roots())
+        with self._one_moment():
+            if self._reader.is_uninitialised():
+                return None
+            picture = self._reader.picture_of(content_hash)
+            return None if picture is None else (picture, self._reader.roots())
 
     def picture_at(self, path: str) -> int | None:
         """Return the id of the picture that the file at an absolute path shows, or None."""
-        self._refresh()
-        return None if self._reader.is_uninitialised() else self._reader.picture_at(path)
+        with self._one_moment():
+            return None if self._reader.is_uninitialised() else self._reader.picture_at(path)
 
     def saved(self) -> dict[str, str]:
         """Return the saved searches as JSON, by name, in alphabetical order."""
-        self._refresh()
-        if self._reader.is_uninitialised():
-            return {}
-        rows = self._reader.rows("SELECT name, query FROM saved_search ORDER BY name")
+        with self._one_moment():
+            if self._reader.is_uninitialised():
+                return {}
+            rows = self._reader.rows("SELECT name, query FROM saved_search ORDER BY name")
         return {str(name): str(query) for name, query in rows}
 
     def prepare(self) -> None:
         """Make what the first query would wait for. Raises a LibraryError or a ModelError."""
-        self._refresh()
-        self._fixed_texts(self._model())
+        with self._one_moment():
+            self._fixed_texts(self._model())
 
     def encoder(self) -> Encoder:
         """Return the encoder that queries use. Raises LibraryEmpty or a ModelError."""
-        self._refresh()
-        return self._encoder_of(self._model())
+        with self._one_moment():
+            return self._encoder_of(self._model())
 
-    def _refresh(self) -> None:
-        """Open the catalog again where its file was replaced."""
+    @contextlib.contextmanager
+    def _one_moment(self) -> Iterator[None]:
+        """Show this block the catalog as it is now, without what is written meanwhile.
+
+        Otherwise a picture that goes between two statements would look like a damaged index. The
+        catalog is opened again where its file was replaced.
+        """
         if not self._reader.is_current():
             self._reader.close()
             self._index = self._ground = self._facets = None
             self._reader = CatalogReader(self._library)
+        with self._reader.snapshot():
+            yield
 
     def _model(self) -> StoredModel:
         if self._reader.is_empty():
@@ -227,7 +240,7 @@ class QueryEngine:
         """Return the pictures that pass the filters, in an order without a match."""
         ids = listed_ids(self._reader, model, query.filters, query.sort, query.limit, query.offset)
         total = len(filtered_ids(self._reader, model, query.filters))
-        return SearchResults(self.pictures(ids.tolist()), model.name, None, total)
+        return SearchResults(self._hits(ids.tolist()), model.name, None, total)
 
     def _fixed_texts(self, model: StoredModel) -> npt.NDArray[np.float32]:
         encoder = self._encoder_of(model)

@@ -1,0 +1,53 @@
+"""When which part of a root was scanned to its end last: since then, every change has left a trace.
+
+Size and time of change do not tell of a file that another program has written anew in place and
+given its old time (a tag editor that keeps times), or that was written again within one tick of the
+clock after it was read. The time of its last change of status (ctime) does, because nobody sets it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from imgsearch.data.catalog import Catalog
+from imgsearch.data.scan_table import Scope
+
+# A file's times are those of the last tick of the kernel's clock: 10 ms at most on Linux.
+_TICK_NS = 20_000_000
+
+
+def file_clock_ns() -> int:
+    """Return the time that a file would get if it were changed now, or a little before (ns)."""
+    coarse = getattr(time, "CLOCK_REALTIME_COARSE", None)
+    return time.time_ns() - _TICK_NS if coarse is None else time.clock_gettime_ns(coarse)
+
+
+def last_scan(catalog: Catalog, scope: Scope) -> int | None:
+    """Return when a scan of all of `scope`, that came to its end, began (ns), or None."""
+    parts = scope.prefix.split(os.sep) if scope.prefix else []
+    outer = [os.sep.join(parts[:depth]) for depth in range(len(parts) + 1)]
+    with catalog.statements() as connection:
+        found = [
+            connection.execute("SELECT value FROM meta WHERE key = ?", (_key(scope, one),))
+            for one in outer
+        ]
+        return max((int(row[0]) for rows in found for row in rows), default=None)
+
+
+def note_scan(catalog: Catalog, scope: Scope, began_ns: int) -> None:
+    """Remember a scan that came to its end, instead of all earlier ones of parts of `scope`."""
+    with catalog.statements() as connection:
+        inner = _key(scope, scope.prefix) + (os.sep.encode().hex() if scope.prefix else "")
+        connection.execute(
+            "DELETE FROM meta WHERE substr(key, 1, ?) = ?",
+            (len(inner), inner),
+        )
+        connection.execute(
+            "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+            (_key(scope, scope.prefix), str(began_ns)),
+        )
+
+
+def _key(scope: Scope, prefix: str) -> str:
+    return f"scanned:{scope.root_id}:{os.fsencode(prefix).hex()}"
