@@ -43,7 +43,9 @@ ALLOWED = {
     },
     "cli_interruption": {"terminal"},
     "cli_similar": {"cli_options", "cli_interruption", "library", "search", "terminal"},
+    "cli_watch": {"cli_options", "cli_interruption", "library", "indexer", "terminal"},
     "cli": {
+        "cli_watch",
         "cli_interruption",
         "cli_options",
         "cli_similar",

@@ -27,15 +27,31 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    type_coerce,
 )
 from sqlalchemy import text as sql
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy.types import NullType
 
+from imgsearch.data.bulk import ROWS, execute_rows
 from imgsearch.data.catalog import Catalog
+from imgsearch.data.paths import from_stored, to_stored
 from imgsearch.data.records import FACTS_VERSION, FailureKind, FileStat
 from imgsearch.data.schema import Embedding, Failure, File, PathText, Picture
 
 _PAGE = 1000
+
+# Rows of a table (file or failure) in ranges of paths that the scan did not meet. A join in this
+# order, because SQLite would otherwise read the whole table.
+_NOT_MET = """
+WITH wanted (root, low, high) AS (VALUES {rows})
+SELECT {columns} FROM wanted CROSS JOIN {table} AS one
+ON one.root_id = root AND one.path >= low AND one.path < high
+WHERE NOT EXISTS (SELECT 1 FROM temp.scanned s WHERE s.root_id = one.root_id AND s.path = one.path)
+"""
+_GONE_FILES = _NOT_MET.format(rows=ROWS, table="file", columns="id, picture_id, root_id, path")
+_GONE_FAILURES = _NOT_MET.format(rows=ROWS, table="failure", columns="id, root_id, path")
+_DELETE_FAILURES = f"DELETE FROM failure WHERE id IN (VALUES {ROWS})"
 
 _scanned = Table(
     "scanned",
@@ -111,6 +127,20 @@ class Scope:
         """Tell whether the file lies inside this scope."""
         inside = not self.prefix or path == self.prefix or path.startswith(self.prefix + os.sep)
         return root_id == self.root_id and inside
+
+    def ranges(self) -> Iterator[tuple[int, str | bytes, str | bytes]]:
+        """Yield (root id, first stored path, path behind the last) of what `covers` accepts.
+
+        Only for a scope with a prefix. SQLite orders all texts before all bytes, so that names
+        that are not UTF-8 below a folder whose name is have a range of their own.
+        """
+        exact, raw = to_stored(self.prefix), os.fsencode(self.prefix)
+        after = exact + "\0" if isinstance(exact, str) else exact + b"\0"
+        yield self.root_id, exact, after
+        below, behind = os.sep, chr(ord(os.sep) + 1)
+        if isinstance(exact, str):
+            yield self.root_id, exact + below, exact + behind
+        yield self.root_id, raw + below.encode(), raw + behind.encode()
 
 
 class ScanTable:
@@ -232,39 +262,58 @@ class ScanTable:
     def gone(self, scopes: list[Scope], unreadable: list[Scope]) -> list[GoneFile]:
         """Return the catalog's files inside `scopes` that the scan did not meet.
 
-        What lies below an `unreadable` folder was not looked for, and is not gone.
+        What lies below an `unreadable` folder was not looked for, and is not gone. A scope with a
+        prefix costs what is below it, not what its root holds.
         """
-        roots = {scope.root_id for scope in scopes}
-        met = and_(_scanned.c.root_id == File.root_id, _scanned.c.path == File.path)
-        statement = (
-            select(File.id, File.picture_id, File.root_id, File.path)
-            .outerjoin(_scanned, met)
-            .where(File.root_id.in_(roots), _scanned.c.id.is_(None))
-        )
-        with self._catalog.transaction() as session:
-            rows = session.execute(statement).all()
+        rows = self._not_met(scopes, _GONE_FILES, File, (File.id, File.picture_id))
+        found = [GoneFile(*row[:3], from_stored(row[3])) for row in rows]
         return [
-            GoneFile(*row)
-            for row in rows
-            if any(scope.covers(row.root_id, row.path) for scope in scopes)
-            and not any(scope.covers(row.root_id, row.path) for scope in unreadable)
+            one
+            for one in found
+            if not any(scope.covers(one.root_id, one.path) for scope in unreadable)
         ]
 
     def forget_gone_failures(self, scopes: list[Scope], unreadable: list[Scope]) -> None:
         """Drop the failures of files that are no longer there."""
-        roots = {scope.root_id for scope in scopes}
-        met = and_(_scanned.c.root_id == Failure.root_id, _scanned.c.path == Failure.path)
+        lost = [
+            (failure_id,)
+            for failure_id, root_id, stored in self._not_met(
+                scopes, _GONE_FAILURES, Failure, (Failure.id,)
+            )
+            if not any(scope.covers(root_id, from_stored(stored)) for scope in unreadable)
+        ]
+        if lost:
+            with self._catalog.statements() as connection:
+                execute_rows(connection, _DELETE_FAILURES, lost)
+
+    def _not_met(
+        self,
+        scopes: list[Scope],
+        in_ranges: str,
+        table: type[File] | type[Failure],
+        columns: tuple[InstrumentedAttribute[int], ...],
+    ) -> list[Any]:
+        """Return (`columns`..., root id, stored path) of the rows inside `scopes` not scanned."""
+        roots = {scope.root_id for scope in scopes if not scope.prefix}
+        met = and_(_scanned.c.root_id == table.root_id, _scanned.c.path == table.path)
         statement = (
-            select(Failure)
+            select(*columns, table.root_id, type_coerce(table.path, NullType()))
             .outerjoin(_scanned, met)
-            .where(Failure.root_id.in_(roots), _scanned.c.id.is_(None))
+            .where(table.root_id.in_(roots), _scanned.c.id.is_(None))
         )
         with self._catalog.transaction() as session:
-            for failure in session.scalars(statement).all():
-                inside = any(scope.covers(failure.root_id, failure.path) for scope in scopes)
-                hidden = any(scope.covers(failure.root_id, failure.path) for scope in unreadable)
-                if inside and not hidden:
-                    session.delete(failure)
+            rows: list[Any] = list(session.execute(statement).all()) if roots else []
+        ranges = [
+            one
+            for scope in scopes
+            if scope.prefix and scope.root_id not in roots
+            for one in scope.ranges()
+        ]
+        if ranges:
+            with self._catalog.statements() as connection:
+                # A row comes twice where two scopes overlap.
+                rows += set(execute_rows(connection, in_ranges, ranges))
+        return rows
 
 
 def gone_by_picture(gone: Iterable[GoneFile]) -> Counter[int]:
