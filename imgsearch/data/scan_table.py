@@ -266,7 +266,7 @@ class ScanTable:
         prefix costs what is below it, not what its root holds.
         """
         rows = self._not_met(scopes, _GONE_FILES, File, (File.id, File.picture_id))
-        found = [GoneFile(*row[:3], from_stored(row[3])) for row in rows]
+        found = [GoneFile(row[0], row[1], row[2], from_stored(row[3])) for row in rows]
         return [
             one
             for one in found

@@ -30,8 +30,8 @@ from imgsearch.settings import DecodeLimits
 
 def main() -> None:
     """Answer requests from standard input until it is closed."""
-    # Ctrl-C goes to the whole terminal group, and systemd's SIGTERM to all of a service; the indexer
-    # decides when its workers end, and a file must not be blamed for the death of one.
+    # Ctrl-C goes to the whole terminal group, and systemd's SIGTERM to all of a service. The
+    # indexer decides when its workers end; no file may be blamed for the death of one.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     source, sink = sys.stdin.buffer, private_stdout()
