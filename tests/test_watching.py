@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from imgsearch.data.lock import writer_lock
 from imgsearch.encoders.fake import FakeEncoder
 from imgsearch.errors import FolderInvalid, LibraryEmpty, LibraryNotFound
 from imgsearch.indexer.encoder_keeper import EncoderKeeper
+from imgsearch.indexer.folder_events import FolderEvents
 from imgsearch.indexer.run import index_changes
 from imgsearch.indexer.settling import Settling
 
@@ -167,14 +168,13 @@ def test_a_file_that_was_read_half_written_is_read_again(
     half = len(content) // 2
     with watching(place, folder) as told:
         told.wait_for_note("Watching")
-        # Of its final size from the beginning, as downloads are.
-        growing.write_bytes(content[:half] + bytes(len(content) - half))
+        # Of its final size from the beginning, and written from behind.
+        growing.write_bytes(bytes(half) + content[half:])
         told.wait_until(lambda: told.reports[-1].failed == 1)
         before = growing.stat()
 
         with growing.open("r+b") as file:
-            file.seek(half)
-            file.write(content[half:])
+            file.write(content[:half])
         # Copying programs give the copy the original's time, so that not even that tells.
         os.utime(growing, ns=(before.st_atime_ns, before.st_mtime_ns))
 
@@ -315,6 +315,29 @@ def test_a_folder_that_is_removed_from_the_library_is_not_added_again(
         assert told.shown() == set()
 
 
+def test_a_folder_that_may_not_be_read_does_not_end_the_watch(
+    place: Path,
+    folder: Path,
+    make_photo: MakePhoto,
+    without_privileges: Callable[[], AbstractContextManager[None]],
+) -> None:
+    closed = folder / "closed"
+    closed.mkdir(mode=0)
+    for parent in folder.parents:
+        if "pytest" in str(parent):
+            parent.chmod(0o755)
+    events = FolderEvents(should_stop=lambda: False)
+    try:
+        with without_privileges():
+            events.watch([str(folder)])
+        make_photo("a.jpg")
+
+        assert str(folder / "a.jpg") in events.wait(PATIENCE_SECONDS).paths
+    finally:
+        closed.chmod(0o700)
+        events.close()
+
+
 def test_folders_can_be_looked_through_instead(
     place: Path, folder: Path, make_photo: MakePhoto
 ) -> None:
@@ -357,9 +380,14 @@ def start(*arguments: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str
 def read_until(process: subprocess.Popen[str], words: str) -> str:
     """Return the next line of output that holds these words."""
     assert process.stdout is not None
-    for line in process.stdout:
-        if words in line:
-            return line
+    limit = threading.Timer(PATIENCE_SECONDS, process.kill)
+    limit.start()
+    try:
+        for line in process.stdout:
+            if words in line:
+                return line
+    finally:
+        limit.cancel()
     pytest.fail(f"it ended without a word about {words!r}")
 
 

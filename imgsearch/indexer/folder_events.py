@@ -69,7 +69,8 @@ class FolderEvents:
     def watch(self, folders: list[str]) -> None:
         """Watch these folders from now on, and no others. What was noted before is kept.
 
-        Raises CannotWatch, and FolderMissing if one is not there. In both cases none is watched.
+        Raises CannotWatch, and FolderMissing if one is not there. Those that were watched before
+        still are then.
         """
         fresh = _started(folders) if folders else None
         before, self._notify, self._folders = self._notify, fresh, list(folders)
@@ -122,17 +123,38 @@ class FolderEvents:
 
 
 def _started(folders: list[str]) -> RustNotify:
-    # Imported here, because only watching needs it.
-    from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
+    from watchfiles._rust_notify import WatchfilesRustInternalError
 
     try:
-        return RustNotify(folders, False, False, 300, True, True)
+        try:
+            return _new(folders)
+        except PermissionError:
+            # A folder inside that is not ours to read. Without complaints about such a one there
+            # are none about the limit either: another watch, of one folder, shows whether it is
+            # reached.
+            found = _new(folders, complain=False)
+            _new(folders[:1], recursive=False).close()
+            return found
     except FileNotFoundError as error:
         raise FolderMissing from error
     except UnicodeEncodeError as error:
         raise CannotWatch("its name is not UTF-8") from error
     except (OSError, WatchfilesRustInternalError) as error:
         raise CannotWatch(_explained(str(error))) from error
+
+
+def _new(folders: list[str], *, recursive: bool = True, complain: bool = True) -> RustNotify:
+    # Imported here, because only watching needs it.
+    from watchfiles._rust_notify import RustNotify
+
+    return RustNotify(
+        folders,
+        debug=False,
+        force_polling=False,
+        poll_delay_ms=300,
+        recursive=recursive,
+        ignore_permission_denied=not complain,
+    )
 
 
 def _explained(reason: str) -> str:
