@@ -27,6 +27,8 @@ from imgsearch.cli_options import (
 )
 from imgsearch.cli_query import add_query_commands
 from imgsearch.cli_similar import EXAMPLES, similar
+from imgsearch.cli_watch import EXAMPLES as WATCH_EXAMPLES
+from imgsearch.cli_watch import watch
 from imgsearch.data.paths import printable
 from imgsearch.errors import ImgsearchError
 from imgsearch.safe_stream import SafeStream
@@ -249,6 +251,7 @@ def remove(
 
 add_query_commands(app)
 app.command(epilog=examples(*EXAMPLES))(similar)
+app.command(epilog=examples(*WATCH_EXAMPLES))(watch)
 app.add_typer(models_app)
 
 

@@ -13,8 +13,12 @@ from imgsearch import terminal
 class Interruption:
     """Ctrl-C as a request: the first asks to stop after the batch in hand, the second stops."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, note: str = "Finishing the batch in hand. Ctrl-C again stops at once."
+    ) -> None:
+        """`note` is printed when the request comes."""
         self._asked = False
+        self._note = note
 
     def is_set(self) -> bool:
         """Tell whether it was asked to stop."""
@@ -24,7 +28,7 @@ class Interruption:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
-        terminal.print_note("Finishing the batch in hand. Ctrl-C again stops at once.")
+        terminal.print_note(self._note)
 
     @contextmanager
     def watched(self) -> Iterator[None]:

@@ -159,6 +159,54 @@ class Library:
             self._prepare_queries(encoder)
         return report
 
+    def watch(
+        self,
+        roots: Iterable[str | os.PathLike[str]] | None = None,
+        *,
+        stop: Callable[[], bool],
+        on_change: Callable[[IndexReport], None] | None = None,
+        on_note: Callable[[str], None] | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        excludes: str | Sequence[str] = (),
+        poll_seconds: float | None = None,
+        model: str | None = None,
+        settings: IndexSettings | None = None,
+    ) -> None:
+        """Keep the library up to date with the photos below `roots` until `stop` returns True.
+
+        By default with all folders of the library. They may vanish and come back, or not be there
+        yet. `on_change` is told about the first look through them, and each batch of changes;
+        `on_note` what else happens, in a sentence. `poll_seconds`: look through the folders that
+        often, because the system tells nothing about them (drives of other machines). The model,
+        the library's or the one named `model`, is loaded when there is work, and let go after
+        minutes without; an encoder that the library was opened with is kept. Other processes that
+        write the library are waited for. Raises FolderInvalid, UsageError, or another
+        ImgsearchError.
+        """
+        from imgsearch.indexer.encoder_keeper import EncoderKeeper
+        from imgsearch.indexer.watch import FolderWatch, Listener, WatchOptions
+
+        def choose() -> str | Encoder:
+            return model or self._encoder or self._default_model()[1]
+
+        FolderWatch(
+            self.path,
+            None if roots is None else [os.fspath(root) for root in roots],
+            EncoderKeeper(choose, self._device),
+            WatchOptions(
+                (excludes,) if isinstance(excludes, str) else tuple(excludes),
+                poll_seconds,
+                settings or IndexSettings(),
+            ),
+            Listener(
+                changed=on_change or _silent,
+                noted=on_note or _silent,
+                progress=progress or _silent,
+                passed=self._prepare_queries,
+            ),
+            stop,
+        ).run()
+
     def search(
         self,
         text: str | None = None,

@@ -119,7 +119,7 @@ def file_uri(path: str) -> str:
 def progress_display() -> Iterator[Callable[[Progress], None]]:
     """Yield a callback that shows progress on standard error: a bar, or plain lines when piped."""
     if not _is_terminal(sys.stderr):
-        yield _PlainProgress()
+        yield PlainProgress()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -170,12 +170,16 @@ def count_display(doing: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-class _PlainProgress:
-    def __init__(self) -> None:
+class PlainProgress:
+    """Shows progress as a line on standard error every few seconds."""
+
+    def __init__(self, seconds: float = _PLAIN_PROGRESS_SECONDS) -> None:
+        self._seconds = seconds
         self._last = time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
-        if time.monotonic() - self._last < _PLAIN_PROGRESS_SECONDS:
+        """Print a line, unless the last one was printed a moment ago."""
+        if time.monotonic() - self._last < self._seconds:
             return
         self._last = time.monotonic()
         left = progress.remaining_seconds
@@ -224,6 +228,21 @@ def print_report(report: IndexReport) -> None:
             f"{root} is empty now. In case its disk is not plugged in, its photos were kept; "
             f"to forget them: imgsearch remove {root}"
         )
+
+
+def print_batch(report: IndexReport) -> None:
+    """Print in one line what a batch of changes was, and a line for each of the first failures.
+
+    At once, for whoever reads a log wants to know now.
+    """
+    names = ("added", "changed", "moved", "removed", "failed")
+    counts = [f"{name} {getattr(report, name)}" for name in names if getattr(report, name)]
+    said = ", ".join(counts) or f"nothing new ({report.unchanged} photos)"
+    print(f"{said[0].upper()}{said[1:]}. {report.seconds:.1f} s.", flush=True)
+    for failure in report.failures[:_FAILURES_SHOWN]:
+        print(f"  failed: {printable(failure.path)}: {printable(failure.reason)}", flush=True)
+    for place in report.unreadable:
+        print_note(f"Cannot read {place}; what the library knows of it was kept.")
 
 
 def print_status(status: LibraryStatus) -> None:

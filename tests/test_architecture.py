@@ -46,8 +46,10 @@ ALLOWED = {
     "cli_arguments": {"terminal"},
     "cli_interruption": {"terminal"},
     "cli_similar": {"cli_options", "cli_interruption", "library", "search", "terminal"},
+    "cli_watch": {"cli_options", "cli_interruption", "library", "indexer", "terminal"},
     "cli": {
         "cli_arguments",
+        "cli_watch",
         "cli_interruption",
         "cli_options",
         "cli_similar",

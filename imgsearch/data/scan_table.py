@@ -34,20 +34,29 @@ from sqlalchemy import (
 from sqlalchemy import text as sql
 from sqlalchemy.orm import aliased
 
+from imgsearch.data.bulk import ROWS, execute_rows
 from imgsearch.data.catalog import Catalog
-from imgsearch.data.paths import from_stored
+from imgsearch.data.paths import from_stored, to_stored
 from imgsearch.data.records import FACTS_VERSION, FailureKind, FileStat
 from imgsearch.data.schema import Embedding, Failure, File, PathText, Picture
 
 _PAGE = 1000
 # Files that are forgotten in one transaction; a million of them at once would hold up everybody.
 _GONE_PAGE = 10_000
-# Of tables with the columns root_id and path: what was looked for and is not there.
-_NOT_MET = """
-root_id IN (SELECT value FROM json_each(?))
-AND (root_id, path) NOT IN (SELECT root_id, path FROM scanned)
-AND looked_for(root_id, path)
+# Rows of a table (file or failure) that were looked for in whole roots and are not there.
+_IN_ROOTS = """
+SELECT {columns} FROM {table} AS one WHERE root_id IN (SELECT value FROM json_each(?))
+AND (root_id, path) NOT IN (SELECT root_id, path FROM temp.scanned) AND looked_for(root_id, path)
 """
+# The same in ranges of paths. A join in this order, because SQLite would otherwise read the whole
+# table; no list of the scanned paths, because that would cost what the scan does for every range.
+_IN_RANGES = """
+SELECT {columns} FROM wanted CROSS JOIN {table} AS one
+ON one.root_id = root AND one.path >= low AND one.path < high
+WHERE looked_for(one.root_id, one.path) AND NOT EXISTS
+(SELECT 1 FROM temp.scanned s WHERE s.root_id = one.root_id AND s.path = one.path)
+"""
+_RANGES = f"WITH wanted (root, low, high) AS (VALUES {ROWS}) "
 
 _scanned = Table(
     "scanned",
@@ -118,6 +127,20 @@ class Scope:
         """Tell whether the file lies inside this scope."""
         inside = not self.prefix or path == self.prefix or path.startswith(self.prefix + os.sep)
         return root_id == self.root_id and inside
+
+    def ranges(self) -> Iterator[tuple[int, str | bytes, str | bytes]]:
+        """Yield (root id, first stored path, path behind the last) of what `covers` accepts.
+
+        Only for a scope with a prefix. SQLite orders all texts before all bytes, so that names
+        that are not UTF-8 below a folder whose name is have a range of their own.
+        """
+        exact, raw = to_stored(self.prefix), os.fsencode(self.prefix)
+        after = exact + "\0" if isinstance(exact, str) else exact + b"\0"
+        yield self.root_id, exact, after
+        below, behind = os.sep, chr(ord(os.sep) + 1)
+        if isinstance(exact, str):
+            yield self.root_id, exact + below, exact + behind
+        yield self.root_id, raw + below.encode(), raw + behind.encode()
 
 
 class ScanTable:
@@ -241,16 +264,16 @@ class ScanTable:
     def find_gone(self, scopes: list[Scope], unreadable: list[Scope]) -> int:
         """Note the catalog's files inside `scopes` that the scan did not meet; return their number.
 
-        What lies below an `unreadable` folder was not looked for, and is not gone.
+        What lies below an `unreadable` folder was not looked for, and is not gone. A scope with a
+        prefix costs what is below it, not what its root holds.
         """
-        with self._comparing(scopes, unreadable) as (connection, roots):
+        with self._comparing(scopes, unreadable) as connection:
             connection.execute("DROP TABLE IF EXISTS temp.gone")
             connection.execute(
                 "CREATE TEMPORARY TABLE gone (file_id INTEGER PRIMARY KEY, picture_id INTEGER)"
             )
-            connection.execute(
-                f"INSERT INTO gone SELECT id, picture_id FROM file WHERE {_NOT_MET}", (roots,)
-            )
+            find = "INSERT OR IGNORE INTO gone {found}"
+            _not_met(connection, scopes, find, "file", "id, picture_id")
             connection.execute("CREATE INDEX temp.gone_picture ON gone (picture_id)")
             (count,) = connection.execute("SELECT count(*) FROM gone").fetchone()
         return int(count)
@@ -278,14 +301,15 @@ class ScanTable:
 
     def forget_gone_failures(self, scopes: list[Scope], unreadable: list[Scope]) -> None:
         """Drop the failures of files that are no longer there."""
-        with self._comparing(scopes, unreadable) as (connection, roots):
-            connection.execute(f"DELETE FROM failure WHERE {_NOT_MET}", (roots,))
+        with self._comparing(scopes, unreadable) as connection:
+            forget = "DELETE FROM failure WHERE id IN ({found})"
+            _not_met(connection, scopes, forget, "failure", "id")
 
     @contextmanager
     def _comparing(
         self, scopes: list[Scope], unreadable: list[Scope]
-    ) -> Iterator[tuple[sqlite3.Connection, str]]:
-        """Give a connection that knows `looked_for`, and the roots that are meant, as JSON."""
+    ) -> Iterator[sqlite3.Connection]:
+        """Give a connection that knows `looked_for`."""
 
         def looked_for(root_id: int, stored: str | bytes) -> bool:
             path = from_stored(stored)
@@ -294,7 +318,28 @@ class ScanTable:
 
         with self._catalog.statements() as connection:
             connection.create_function("looked_for", 2, looked_for)
-            yield connection, json.dumps(sorted({scope.root_id for scope in scopes}))
+            yield connection
+
+
+def _not_met(
+    connection: sqlite3.Connection, scopes: list[Scope], do: str, table: str, columns: str
+) -> None:
+    """Run a statement on the rows of `table` inside `scopes` that the scan did not meet.
+
+    `do` has ``{found}`` where the SELECT of their `columns` belongs.
+    """
+    roots = {scope.root_id for scope in scopes if not scope.prefix}
+    if roots:
+        found = _IN_ROOTS.format(columns=columns, table=table)
+        connection.execute(do.format(found=found), (json.dumps(sorted(roots)),))
+    ranges = [
+        one
+        for scope in scopes
+        if scope.prefix and scope.root_id not in roots
+        for one in scope.ranges()
+    ]
+    found = _IN_RANGES.format(columns=f"one.{columns}", table=table)
+    execute_rows(connection, _RANGES + do.format(found=found), ranges)
 
 
 class _LostPaths(Counter[int]):

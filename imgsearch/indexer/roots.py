@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +71,38 @@ def targets(catalog: Catalog, folders: Sequence[str], scanner: Scanner) -> list[
                 catalog.absorb_root(folder, inner)
         found.append(Target(folder, Scope(root_id)))
     return found
+
+
+def changed_targets(catalog: Catalog, paths: Iterable[str], scanner: Scanner) -> list[Target]:
+    """Return the parts of the catalog's roots that some absolute paths stand for.
+
+    A path that no scan comes to is left out: outside all roots, behind a link, or behind a hidden
+    or excluded name. So is one below another of them, whose scan comes to it.
+    """
+    known = catalog.roots()
+    # Longest first: where a root lies in another one, its photos are its own.
+    roots = sorted(known, key=len, reverse=True)
+    straight: dict[str, bool] = {}
+    found: list[Target] = []
+    scanned: set[str] = set()
+    for path in sorted(set(paths)):
+        folder = os.path.dirname(path)
+        root = next((root for root in roots if path == root or scanner.reaches(root, path)), None)
+        if root is None or any(outer in scanned for outer in _folders_above(path, root)):
+            continue
+        if path != root and folder not in straight:
+            straight[folder] = os.path.realpath(folder) == folder
+        if path == root or straight[folder]:
+            scanned.add(path)
+            prefix = "" if path == root else os.path.relpath(path, root)
+            found.append(Target(root, Scope(known[root], prefix)))
+    return found
+
+
+def _folders_above(path: str, root: str) -> Iterator[str]:
+    while path != root and is_below(path, root):
+        path = os.path.dirname(path)
+        yield path
 
 
 def _holds_anything(folder: str) -> bool:

@@ -6,7 +6,8 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from imgsearch.data.catalog import Catalog
@@ -25,7 +26,7 @@ from imgsearch.indexer.content import sniff
 from imgsearch.indexer.pipeline import Pipeline
 from imgsearch.indexer.report import IndexReport, ProgressCallback
 from imgsearch.indexer.reread import reread_details
-from imgsearch.indexer.roots import Target, check_folders, targets
+from imgsearch.indexer.roots import Target, changed_targets, check_folders, targets
 from imgsearch.indexer.scan import Pulse, Scanner, ScanNotes, ScanStopped
 from imgsearch.settings import IndexSettings
 
@@ -74,6 +75,47 @@ def index_folders(
     return report
 
 
+def index_changes(
+    library: Path,
+    paths: Iterable[str],
+    encoder: Encoder,
+    *,
+    excludes: Sequence[str],
+    is_present: Callable[[str], bool],
+    progress: ProgressCallback,
+    should_stop: Callable[[], bool],
+    settings: IndexSettings,
+) -> IndexReport:
+    """Bring the library up to date with some files and folders below its roots, and no others.
+
+    `paths` are absolute, there or not; what is in no root is left alone. The cost is that
+    of what is at and below them, not that of the library. Files that failed before are tried again,
+    for something has happened to them. After the look at the files, `is_present` is asked for every
+    path whether the folder that it was seen in is there still: what lay in one that is not is kept,
+    as that of an unplugged disk. The FAISS cache is left to `refresh_index`: queries bring it up to
+    date in memory meanwhile. Raises a ModelError or a LibraryError.
+    """
+    started = time.monotonic()
+    report = IndexReport(model=encoder.description.name)
+    scanner = Scanner(library, tuple(excludes))
+    with Catalog(library) as catalog, writer_lock(library):
+        run = _Run(library, catalog, encoder, settings, report, retry_failed=True)
+        run.scan_changes(changed_targets(catalog, paths, scanner), scanner, is_present)
+        run.work(progress, should_stop)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def refresh_index(library: Path) -> None:
+    """Bring the FAISS cache of the active model up to date. Raises a LibraryError."""
+    with CatalogReader(library) as reader:
+        model = reader.active_model()
+        if model is not None:
+            cache = VectorCache(library, model)
+            cache.load(reader)
+            cache.tidy()
+
+
 class _Run:
     def __init__(
         self,
@@ -110,6 +152,23 @@ class _Run:
             walk = scanner.walk(target.root, target.scope, self._notes, pulse, since_ns)
             self._table.add(walk)
         self._clean = self._scopes_to_clean()
+        self._compare()
+
+    def scan_changes(
+        self, changed: list[Target], scanner: Scanner, is_present: Callable[[str], bool]
+    ) -> None:
+        """Look at some files and folders and compare them with the catalog."""
+        self._targets = changed
+        looks = (scanner.look(target.root, target.scope, self._notes) for target in changed)
+        self._table.add(chain.from_iterable(looks))
+        self._clean = [
+            target.scope
+            for target in changed
+            if target.scope.prefix and is_present(os.path.join(target.root, target.scope.prefix))
+        ]
+        self._compare()
+
+    def _compare(self) -> None:
         gone = self._table.find_gone(self._clean, self._notes.unreadable)
         report, table = self._report, self._table
         report.links_skipped = self._notes.links_skipped
@@ -157,6 +216,22 @@ class _Run:
         if self._catalog.active_model() is None:
             # From the first committed batch on, queries have a model to ask.
             self._catalog.activate_model(self._model_id)
+        if not self.work(progress, should_stop):
+            return
+        self._catalog.mark_scanned(sorted({target.scope.root_id for target in self._targets}))
+        for target in self._targets:
+            note_scan(self._catalog, target.scope, self._began_ns)
+        store = PhotoStore(self._catalog, self._model_id)
+        self._report.without_vectors = store.count_without_vectors()
+        if store.has_vectors() and self._may_take_over():
+            self._catalog.activate_model(self._model_id)
+        active = self._catalog.active_model()
+        self._report.active_model = active[0] if active else self._report.model
+        # Also where nothing was done: the run before may have been killed before it came to this.
+        refresh_index(self._library)
+
+    def work(self, progress: ProgressCallback, should_stop: Callable[[], bool]) -> bool:
+        """Take out what is gone and put in what needs work; return whether it came to the end."""
         store = PhotoStore(self._catalog, self._model_id)
         lost = self._table.lost_paths()
         for page in self._table.gone():
@@ -169,7 +244,7 @@ class _Run:
                 )
                 pipeline.run(self._pending_files(), self._pending, progress, should_stop)
         if self._report.interrupted:
-            return
+            return False
         if not reread_details(
             self._catalog,
             self._table,
@@ -180,21 +255,12 @@ class _Run:
             should_stop,
         ):
             self._report.interrupted = True
-            return
+            return False
         self._table.forget_gone_failures(self._clean, self._notes.unreadable)
-        self._catalog.mark_scanned(sorted(root_paths))
-        for target in self._targets:
-            note_scan(self._catalog, target.scope, self._began_ns)
         if store.purge_orphans(self._settings.orphan_days):
             with ThumbnailStore(self._library) as thumbnails:
                 thumbnails.prune()
-        self._report.without_vectors = store.count_without_vectors()
-        if store.has_vectors() and self._may_take_over():
-            self._catalog.activate_model(self._model_id)
-        active = self._catalog.active_model()
-        self._report.active_model = active[0] if active else self._report.model
-        # Also where nothing was done: the run before may have been killed before it came to this.
-        self._refresh_cache()
+        return True
 
     def _may_take_over(self) -> bool:
         """Tell whether queries can go over to this run's model without missing any picture."""
@@ -206,14 +272,6 @@ class _Run:
 
     def _pending_files(self) -> Iterator[PendingFile]:
         return self._table.pending(self._model_id, retry_failed=self._retry_failed)
-
-    def _refresh_cache(self) -> None:
-        with CatalogReader(self._library) as reader:
-            model = reader.active_model()
-            if model is not None:
-                cache = VectorCache(self._library, model)
-                cache.load(reader)
-                cache.tidy()
 
 
 def _is_empty(folder: str) -> bool:

@@ -50,6 +50,10 @@ class Pulse:
                 raise ScanStopped
 
 
+# For a look at few files.
+_NO_PULSE = Pulse(lambda: False)
+
+
 @dataclass
 class ScanNotes:
     """What the walk could not or would not enter; the scan goes on without it."""
@@ -114,6 +118,34 @@ class Scanner:
             except OSError as error:
                 notes.add_unreadable(Scope(root_id, folder), full, error)
 
+    def look(self, root: str, scope: Scope, notes: ScanNotes) -> Iterator[ScannedFile]:
+        """Yield what `walk` would find at the file or folder `scope`, and below it.
+
+        That is nothing where it is not there (any more), is a link, or is left out. The folders
+        between it and the root are not looked at: `reaches` tells whether a walk enters them.
+        """
+        root_id, path = scope.root_id, scope.prefix
+        if not path:
+            yield from self.walk(root, scope, notes, _NO_PULSE)
+            return
+        full = os.path.join(root, path)
+        try:
+            facts = os.lstat(full)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            notes.add_unreadable(Scope(root_id, path), full, error)
+            return
+        if self._excluded(os.path.basename(path), path) or _is_junction(full):
+            return
+        if stat.S_ISDIR(facts.st_mode):
+            yield from self.walk(root, scope, notes, _NO_PULSE)
+        elif stat.S_ISREG(facts.st_mode):
+            verdict = judge_name(os.path.basename(path))
+            if verdict is not Verdict.OTHER:
+                file = FileStat.of(root_id, path, facts.st_size, facts.st_mtime_ns)
+                yield ScannedFile(file, sniff=verdict is Verdict.UNKNOWN)
+
     def reaches(self, outer: str, inner: str) -> bool:
         """Tell whether a walk of the folder `outer` would come to the folder `inner` below it."""
         if not is_below(inner, outer):
@@ -137,6 +169,11 @@ def _is_link(entry: os.DirEntry[str]) -> bool:
     """Tell whether an entry is a symbolic link or, where Python can tell (3.12), a junction."""
     is_junction = getattr(entry, "is_junction", None)
     return entry.is_symlink() or (is_junction is not None and is_junction())
+
+
+def _is_junction(path: str) -> bool:
+    is_junction = getattr(os.path, "isjunction", None)
+    return is_junction is not None and is_junction(path)
 
 
 def _candidate(

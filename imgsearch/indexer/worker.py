@@ -33,8 +33,10 @@ _PATIENCE = 1.5
 
 def main() -> None:
     """Answer requests from standard input until it is closed."""
-    # Ctrl-C goes to the whole terminal group; the indexer decides when its workers end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C goes to the whole terminal group, and systemd's SIGTERM to all of a service. The
+    # indexer decides when its workers end; no file may be blamed for the death of one.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     source, sink = sys.stdin.buffer, private_stdout()
     try:
         config, _ = read_frame(source)
