@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from imgsearch.data.checksums import define_checksum
 from imgsearch.data.connection import catalog_path, schema_version
+from imgsearch.data.copies import copy_database, draft_of
 
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -26,8 +30,26 @@ def _add_keywords_and_saved_searches(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+def _add_checksums(connection: sqlite3.Connection) -> None:
+    """Turn schema 2 into 3: the vectors as they are now are taken to be right."""
+    connection.execute(
+        "CREATE TABLE vector_checksum (picture_id INTEGER NOT NULL, model_id INTEGER NOT NULL,"
+        " crc BLOB NOT NULL, PRIMARY KEY (picture_id, model_id),"
+        " FOREIGN KEY(picture_id, model_id) REFERENCES embedding (picture_id, model_id)"
+        " ON DELETE CASCADE) WITHOUT ROWID"
+    )
+    define_checksum(connection)
+    connection.execute(
+        "INSERT INTO vector_checksum SELECT picture_id, model_id, checksum(vector) FROM embedding"
+        " ORDER BY picture_id, model_id"
+    )
+
+
 # MIGRATIONS[n] turns schema n into schema n + 1, inside a transaction that the caller holds.
-MIGRATIONS: Mapping[int, Migration] = {1: _add_keywords_and_saved_searches}
+MIGRATIONS: Mapping[int, Migration] = {
+    1: _add_keywords_and_saved_searches,
+    2: _add_checksums,
+}
 
 
 def migrate(
@@ -44,6 +66,14 @@ def migrate(
     if start >= target:
         return None
     backup = back_up(connection, library, start)
+    migrate_in_place(connection, target, migrations)
+    return backup
+
+
+def migrate_in_place(
+    connection: sqlite3.Connection, target: int, migrations: Mapping[int, Migration] = MIGRATIONS
+) -> None:
+    """Bring the catalog to schema `target` in one transaction, without a backup."""
     connection.execute("BEGIN EXCLUSIVE")
     try:
         # Another process may have migrated while this one was waiting for the lock.
@@ -54,16 +84,19 @@ def migrate(
     except BaseException:
         connection.execute("ROLLBACK")
         raise
-    return backup
 
 
 def back_up(connection: sqlite3.Connection, library: Path, version: int) -> Path:
-    """Copy the catalog, uncommitted work of others excluded, to ``catalog.sqlite.vN.backup``."""
+    """Copy the catalog, uncommitted work of others excluded, to ``catalog.sqlite.vN.backup``.
+
+    Where another process has migrated it meanwhile, that process has made this backup.
+    """
     path = catalog_path(library)
     target = path.with_name(f"{path.name}.v{version}.backup")
-    copy = sqlite3.connect(target)
-    try:
-        connection.backup(copy)
-    finally:
-        copy.close()
+    with draft_of(target) as draft:
+        copy_database(connection, draft)
+        with contextlib.closing(sqlite3.connect(draft)) as copy:
+            current = schema_version(copy) == version
+        if current or not target.exists():
+            os.replace(draft, target)
     return target
