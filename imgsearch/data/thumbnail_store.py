@@ -14,10 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+from imgsearch.data.checksums import CHECKSUM_BYTES, checksum
 from imgsearch.data.connection import BUSY_TIMEOUT_SECONDS, catalog_path
 
 FILE_NAME = "thumbnails.sqlite"
 _PAGE_BYTES = 8192
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _TABLE = """
 CREATE TABLE IF NOT EXISTS thumbnail (
     id INTEGER PRIMARY KEY,
@@ -25,6 +27,17 @@ CREATE TABLE IF NOT EXISTS thumbnail (
     jpeg BLOB NOT NULL
 )
 """
+
+
+def unsealed(stored: bytes) -> bytes | None:
+    """Return the JPEG of what is stored, which ends with its checksum; None if that is wrong.
+
+    Earlier versions stored the JPEG alone.
+    """
+    jpeg, seal = stored[:-CHECKSUM_BYTES], stored[-CHECKSUM_BYTES:]
+    if checksum(jpeg) == seal:
+        return jpeg
+    return stored if stored.startswith(_JPEG_START) and stored.endswith(_JPEG_END) else None
 
 
 class ThumbnailStore:
@@ -58,7 +71,7 @@ class ThumbnailStore:
             self._release()
 
     def get(self, content_hash: bytes) -> bytes | None:
-        """Return the JPEG of a picture, or None."""
+        """Return the JPEG of a picture, or None if it is not there or not what was stored."""
         with self._lock:
             try:
                 row = self._open().execute(
@@ -68,7 +81,7 @@ class ThumbnailStore:
             except sqlite3.Error as error:
                 self._give_up(error)
                 return None
-        return None if found is None else bytes(found[0])
+        return None if found is None else unsealed(bytes(found[0]))
 
     def add(self, thumbnails: Mapping[bytes, bytes]) -> None:
         """Keep the JPEGs, by content hash, in one transaction."""
@@ -77,7 +90,7 @@ class ThumbnailStore:
                 with self._open() as connection:
                     connection.executemany(
                         "INSERT OR REPLACE INTO thumbnail (content_hash, jpeg) VALUES (?, ?)",
-                        thumbnails.items(),
+                        [(key, jpeg + checksum(jpeg)) for key, jpeg in thumbnails.items()],
                     )
             except sqlite3.Error as error:
                 self._give_up(error)

@@ -67,6 +67,8 @@ def index_folders(
             place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         catalog = stack.enter_context(Catalog(place))
         stack.enter_context(catalog.rehearsal() if dry_run else writer_lock(place))
+        if not dry_run:
+            _forget_lost_commits(place)
         run = _Run(place, catalog, encoder, settings, report, retry_failed)
         run.scan(folders, scanner)
         if dry_run:
@@ -212,6 +214,12 @@ class _Run:
             model = reader.active_model()
             if model is not None:
                 VectorCache(self._library, model).load(reader)
+
+
+def _forget_lost_commits(library: Path) -> None:
+    with CatalogReader(library) as reader:
+        for model in reader.models():
+            VectorCache(library, model).forget_lost_commits(reader)
 
 
 def _is_empty(folder: str) -> bool:
