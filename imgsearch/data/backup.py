@@ -1,11 +1,11 @@
-"""Backups of the catalog: one file with all that cannot be made again. The caches are not in it."""
+"""Backups of the catalog: one file with all that cannot be made again; no caches."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing, contextmanager
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def write_backup(library: Path, target: Path, *, force: bool = False) -> BackupS
         with _writing(target):
             # Made here, so that what SQLite says below is about the catalog or about the disk.
             draft.touch(mode=0o600)
-        with _writing(target), translated_errors_of_source(source, library):
+        with _writing(target), _damage_told_apart(library):
             copy_database(source, draft)
         summary = _checked(draft, target, library)
         with _writing(target):
@@ -54,12 +54,14 @@ def write_backup(library: Path, target: Path, *, force: bool = False) -> BackupS
 
 
 @contextmanager
-def translated_errors_of_source(source: sqlite3.Connection, library: Path) -> Iterator[None]:
+def _damage_told_apart(library: Path) -> Iterator[None]:
     """Tell damage of the catalog from trouble with the copy."""
     try:
         yield
     except sqlite3.DatabaseError as error:
-        if not getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        if not getattr(error, "sqlite_errorname", "").startswith(
+            ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+        ):
             raise
         with translated_errors(library):
             raise
@@ -73,7 +75,10 @@ def _check_target(library: Path, target: Path, force: bool) -> None:
     if target.is_dir():
         raise BackupInvalid(f"{target} is a folder. Name a file for the backup.")
     own = catalog_path(library)
-    if target.parent == own.parent and target.name.removesuffix("-wal").removesuffix("-shm") == own.name:
+    if (
+        target.parent == own.parent
+        and target.name.removesuffix("-wal").removesuffix("-shm") == own.name
+    ):
         raise BackupInvalid(f"{target} is the catalog itself. Name another file for the backup.")
     if os.path.lexists(target) and not force:
         raise BackupInvalid(
@@ -91,8 +96,8 @@ def _writing(target: Path) -> Iterator[None]:
     except (sqlite3.Error, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise BackupFailed(
-            f"The backup {target} could not be written: {reason}. Nothing was left there; free some "
-            "space, or name a file in another folder."
+            f"The backup {target} could not be written: {reason}. Nothing was left there; free "
+            "some space, or name a file in another folder."
         ) from error
 
 
@@ -103,8 +108,8 @@ def _checked(draft: Path, target: Path, library: Path) -> BackupSummary:
         [(verdict,), *_] = copy.execute("PRAGMA integrity_check(1)").fetchall()
         if verdict != "ok":
             raise BackupFailed(
-                f"The catalog of {library} is damaged ({verdict}); a backup of it would be, too, and "
-                "was not kept. Mend it first: imgsearch doctor --repair"
+                f"The catalog of {library} is damaged ({verdict}); a backup of it would be, too, "
+                "and was not kept. Mend it first: imgsearch doctor --repair"
             )
         counts = [0, 0]
         if schema_version(copy):

@@ -178,9 +178,7 @@ def _check(copy: sqlite3.Connection, source: Path) -> None:
 
 
 def _refused(source: Path, reason: str) -> BackupInvalid:
-    return BackupInvalid(
-        f"{source} cannot be restored: {reason}. The library was left as it is."
-    )
+    return BackupInvalid(f"{source} cannot be restored: {reason}. The library was left as it is.")
 
 
 def _switch(library: Path, draft: Path, held: _State) -> Path | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,12 +44,16 @@ _WITHOUT_PARENTS = (
 
 @dataclass(slots=True)
 class Salvaged:
-    """How many rows of each table are in the new catalog, and how many were read and left out."""
+    """How many rows of each table are in the new catalog, and how many were read and left out.
+
+    `lost_names` are folders and saved searches that only an index still knows by name.
+    """
 
     rows: dict[str, int] = field(default_factory=dict)
     dropped: int = 0
     doubtful_files: int = 0
     vectors_lost: int = 0
+    lost_names: tuple[str, ...] = ()
 
     @property
     def is_ours(self) -> bool:
@@ -85,9 +88,7 @@ def _create(target: Path) -> None:
 
     from imgsearch.data.schema import Base
 
-    engine = create_engine(
-        f"sqlite:///{target}", connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
-    )
+    engine = create_engine(f"sqlite:///{target}", connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
     try:
         Base.metadata.create_all(engine)
     finally:
@@ -106,6 +107,7 @@ class _Found:
         # What the indexes say, to compare with the rows.
         catalog.execute("CREATE TEMP TABLE indexed_hash (hash, id, UNIQUE (hash, id))")
         catalog.execute("CREATE TEMP TABLE indexed_path (root, path, id, UNIQUE (root, path, id))")
+        catalog.execute("CREATE TEMP TABLE indexed_name (name UNIQUE)")
         catalog.execute("CREATE TEMP TABLE indexed_pair (one, other, UNIQUE (one, other))")
         # All embeddings that were read; which of several for one picture is right, sums tell.
         catalog.execute("CREATE TEMP TABLE vector (picture_id, model_id, vector, crc)")
@@ -136,8 +138,11 @@ class _Found:
         result.doubtful_files = self._doubt_files()
         self._set_orphans()
         self._complete()
+        result.lost_names = self._lost_names()
         for table in TABLES:
-            (result.rows[table],) = self._catalog.execute(f"SELECT count(*) FROM {table}").fetchone()
+            (result.rows[table],) = self._catalog.execute(
+                f"SELECT count(*) FROM {table}"
+            ).fetchone()
         result.dropped = max(0, self._read - sum(result.rows.values()))
         return result
 
@@ -182,12 +187,26 @@ class _Found:
         )
         return doubtful.rowcount
 
+    def _lost_names(self) -> tuple[str, ...]:
+        known = " UNION ".join(
+            f"SELECT {column} FROM {table}"
+            for table, column in (
+                ("meta", "key"),
+                ("root", "path"),
+                ("saved_search", "name"),
+                ("keyword", "folded"),
+            )
+        )
+        lost = self._catalog.execute(f"SELECT name FROM indexed_name WHERE name NOT IN ({known})")
+        return tuple(sorted(name for (name,) in lost))
+
     def _set_orphans(self) -> None:
         """Keep pictures that lost their files, as those whose files were removed today."""
         shown = "EXISTS (SELECT 1 FROM file WHERE picture_id = picture.id)"
         self._catalog.execute(f"UPDATE picture SET orphaned_at = NULL WHERE {shown}")
         self._catalog.execute(
-            f"UPDATE picture SET orphaned_at = unixepoch() WHERE orphaned_at IS NULL AND NOT {shown}"
+            "UPDATE picture SET orphaned_at = unixepoch()"
+            f" WHERE orphaned_at IS NULL AND NOT {shown}"
         )
 
     def _complete(self) -> None:
@@ -245,6 +264,8 @@ def _entry(record: Record) -> tuple[str, tuple[Value, ...]]:
         return "indexed_hash", values
     if kinds in ("isi", "ibi"):
         return "indexed_path", values
+    if kinds == "si":
+        return "indexed_name", values[:1]
     if kinds == "ii":
         return "indexed_pair", values
     return _NOTHING

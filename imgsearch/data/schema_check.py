@@ -66,9 +66,7 @@ def _shape(connection: sqlite3.Connection) -> Shape:
     return shape
 
 
-def _info(
-    connection: sqlite3.Connection, pragma: str, quoted: str
-) -> list[tuple[object, ...]]:
+def _info(connection: sqlite3.Connection, pragma: str, quoted: str) -> list[tuple[object, ...]]:
     return connection.execute(f"PRAGMA {pragma}('{quoted}')").fetchall()
 
 

@@ -81,7 +81,7 @@ class ThumbnailStore:
             except sqlite3.Error as error:
                 self._give_up(error)
                 return None
-        return None if found is None else unsealed(bytes(found[0]))
+        return unsealed(found[0]) if found is not None and isinstance(found[0], bytes) else None
 
     def add(self, thumbnails: Mapping[bytes, bytes]) -> None:
         """Keep the JPEGs, by content hash, in one transaction."""

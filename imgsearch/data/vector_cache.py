@@ -307,7 +307,7 @@ class VectorCache:
         except (OSError, RuntimeError, MemoryError, TypeError):
             return None  # FAISS takes no path that is not UTF-8, and says so by TypeError.
         fits = index.d == stamp.dimension and index.ntotal == stamp.count
-        return index if fits and _is_sound(index) else None
+        return index if fits and isinstance(index, faiss.IndexIDMap) and _is_sound(index) else None
 
     def _brought_up_to_date(
         self, index: faiss.IndexIDMap, reader: CatalogReader
@@ -360,20 +360,19 @@ class VectorCache:
                     old.unlink()
 
 
-def _is_sound(index: faiss.Index) -> bool:
-    """Tell whether an index is of our kind and its parts fit together.
+def _is_sound(index: faiss.IndexIDMap) -> bool:
+    """Tell whether an index holds codes of our kind and its parts fit together.
 
     FAISS believes the lengths that a file gives, and would read beyond what there is.
     """
     import faiss
 
-    if not isinstance(index, faiss.IndexIDMap):
-        return False
-    codes = faiss.downcast_index(index.index)
-    model = new_index(index.d).index
+    codes, model = faiss.downcast_index(index.index), faiss.downcast_index(new_index(index.d).index)
     return (
         isinstance(codes, faiss.IndexScalarQuantizer)
-        and (codes.d, codes.metric_type, codes.code_size) == (model.d, model.metric_type, 2 * model.d)
+        and isinstance(model, faiss.IndexScalarQuantizer)
+        and (codes.d, codes.metric_type, codes.code_size)
+        == (model.d, model.metric_type, 2 * model.d)
         and (codes.sq.d, codes.sq.qtype, codes.sq.code_size)
         == (model.sq.d, model.sq.qtype, model.sq.code_size)
         and index.metric_type == model.metric_type
