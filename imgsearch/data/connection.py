@@ -26,6 +26,8 @@ SCHEMA_VERSION = 3
 APPLICATION_ID = 0x696D6773
 # No page of a database is smaller (bytes).
 _SMALLEST_DATABASE = 512
+# What Python's sqlite3 says, without a code, of text that is not UTF-8.
+NO_TEXT = "Could not decode to UTF-8"
 # How long a writer or reader waits for another process's transaction (seconds); batches are short.
 BUSY_TIMEOUT_SECONDS = 30.0
 
@@ -146,12 +148,17 @@ def translated_errors(library: Path) -> Iterator[None]:
         raise
     except (sqlite3.Error, OSError) as error:
         raise translate(error, library) from error
+    except UnicodeDecodeError as error:
+        # Python's sqlite3 where SQLite quotes a damaged name in its complaint.
+        raise damaged(library) from error
 
 
 def translate(error: sqlite3.Error | OSError, library: Path) -> LibraryError:
     """Return the user-facing error for what SQLite or the file system said about `library`."""
     # Not from the message, which may hold any path.
     name = getattr(error, "sqlite_errorname", "") or ""
+    if isinstance(error, sqlite3.OperationalError) and str(error).startswith(NO_TEXT):
+        return damaged(library)
     number = getattr(error, "errno", None)
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")) or number in (
         errno.EACCES,

@@ -28,10 +28,14 @@ _INTEGER_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row of a table, with its row id, or one entry of an index, without."""
+    """One row of a table, with its row id, or one entry of an index, without.
+
+    In `garbled` ones there was text that is not UTF-8.
+    """
 
     rowid: int | None
     values: tuple[Value, ...]
+    garbled: bool = False
 
 
 class _NoRecord(Exception):
@@ -95,7 +99,7 @@ class RawPages:
             (at,) = struct.unpack_from(">H", page, pointers + 2 * cell)
             try:
                 yield self._record(page, at, kind)
-            except (_NoRecord, IndexError, struct.error, UnicodeDecodeError):
+            except (_NoRecord, IndexError, struct.error):
                 continue
 
     def _record(self, page: bytes, at: int, kind: int) -> Record:
@@ -105,7 +109,8 @@ class RawPages:
         rowid = None
         if kind == _LEAF_OF_TABLE:
             rowid, at = _varint(page, at)
-        return Record(rowid, _values(self._payload(page, at, length, kind)))
+        values = _values(self._payload(page, at, length, kind))
+        return Record(rowid, values, any(isinstance(v, str) and "\ufffd" in v for v in values))
 
     def _payload(self, page: bytes, at: int, length: int, kind: int) -> bytes:
         """Return a cell's content, of which what is long lies on a chain of further pages."""
@@ -179,4 +184,4 @@ def _value(payload: bytes, at: int, kind: int) -> tuple[Value, int]:
         raise _NoRecord
     end = at + (kind - 12) // 2
     content = _exactly(payload[at:end], end - at)
-    return (content.decode() if kind % 2 else content), end
+    return (content.decode(errors="replace") if kind % 2 else content), end

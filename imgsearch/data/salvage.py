@@ -249,7 +249,9 @@ def _row(record: Record) -> tuple[str, tuple[Value, ...]]:
             return "failure", _with_id(record)
         case 13 | 14 | 15 if kinds.startswith("nbiiisi") and len(bytes(values[1] or b"")) == 32:  # type: ignore[arg-type]
             # Rows from before a column was added have fewer values.
-            return "picture", (*_with_id(record), *(None, 1)[len(values) - 13 :])
+            columns = (*_with_id(record), *(None, 1)[len(values) - 13 :])
+            # Version 0: the next run of the indexer reads the facts again.
+            return "picture", (*columns[:-1], 0) if record.garbled else columns
     return _NOTHING
 
 

@@ -78,7 +78,7 @@ class ThumbnailStore:
                     "SELECT jpeg FROM thumbnail WHERE content_hash = ?", (content_hash,)
                 )
                 found = row.fetchone()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 self._give_up(error)
                 return None
         return unsealed(found[0]) if found is not None and isinstance(found[0], bytes) else None
@@ -92,7 +92,7 @@ class ThumbnailStore:
                         "INSERT OR REPLACE INTO thumbnail (content_hash, jpeg) VALUES (?, ?)",
                         [(key, jpeg + checksum(jpeg)) for key, jpeg in thumbnails.items()],
                     )
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 self._give_up(error)
 
     def prune(self) -> None:
@@ -110,7 +110,7 @@ class ThumbnailStore:
                         )
                 finally:
                     connection.execute("DETACH catalog")
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 self._give_up(error)
 
     def _open(self) -> sqlite3.Connection:
@@ -145,11 +145,13 @@ class ThumbnailStore:
             self._connection.close()
             self._connection = None
 
-    def _give_up(self, error: sqlite3.Error) -> None:
+    def _give_up(self, error: sqlite3.Error | UnicodeDecodeError) -> None:
         """Close the file; if it is no intact database, delete it: everything in it can be made."""
         self._release()
         name = getattr(error, "sqlite_errorname", "")
-        if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_ERROR")):
+        damaged = name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_ERROR"))
+        # Python's sqlite3 where SQLite quotes a damaged name in its complaint.
+        if damaged or isinstance(error, UnicodeDecodeError):
             for ending in ("", "-wal", "-shm"):
                 with contextlib.suppress(OSError):
                     Path(f"{self._path}{ending}").unlink()

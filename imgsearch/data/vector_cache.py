@@ -367,7 +367,9 @@ def _is_sound(index: faiss.IndexIDMap) -> bool:
     """
     import faiss
 
-    codes, model = faiss.downcast_index(index.index), faiss.downcast_index(new_index(index.d).index)
+    # Kept in a variable: its parts do not outlive it.
+    example = new_index(index.d)
+    codes, model = faiss.downcast_index(index.index), faiss.downcast_index(example.index)
     return (
         isinstance(codes, faiss.IndexScalarQuantizer)
         and isinstance(model, faiss.IndexScalarQuantizer)

@@ -100,7 +100,8 @@ def check_prompts(patient: Patient) -> tuple[str, list[Finding]]:
 def _is_unit_rows(path: Path) -> bool:
     try:
         rows: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
-        lengths = np.linalg.norm(rows, axis=1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            lengths = np.linalg.norm(rows, axis=1)
     except (OSError, ValueError, EOFError, TypeError):
         return False
     return bool((np.abs(lengths - 1) < 0.01).all())
@@ -120,7 +121,7 @@ def check_thumbnails(patient: Patient) -> tuple[str, list[Finding]]:
                 if complaint
                 else connection.execute("SELECT count(*) FROM thumbnail").fetchone()[0]
             )
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         complaint, bad, count = str(error), [], 0
     if complaint:
         return "damaged", [_cache_deleted(patient, path, complaint)]
@@ -161,7 +162,7 @@ def check_similar(patient: Patient) -> tuple[str, list[Finding]]:
             connection.execute("SELECT count(*) FROM pair JOIN meta").fetchone()
             if not complaint and (sizes[1] > 1 or sizes[2] > 1 or sizes[3] != 32):
                 complaint = "signatures of different lengths"
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         complaint, sizes = str(error), (0,)
     if complaint:
         return "damaged", [_cache_deleted(patient, path, complaint)]

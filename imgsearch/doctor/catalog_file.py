@@ -14,6 +14,7 @@ from pathlib import Path
 
 from imgsearch.data.connection import (
     APPLICATION_ID,
+    NO_TEXT,
     SCHEMA_VERSION,
     catalog_path,
     check_identity,
@@ -82,9 +83,29 @@ def _diagnose_open(connection: sqlite3.Connection, quick: bool) -> Diagnosis:
     pragma = "quick_check" if quick else "integrity_check"
     rows = connection.execute(f"PRAGMA {pragma}({_MOST_COMPLAINTS})").fetchall()
     complaints = [str(row[0]) for row in rows if row[0] != "ok"] + wrong
+    if not complaints:
+        complaints = _garbled(connection)
     if complaints:
         return Diagnosis(State.DAMAGED, tuple(complaints))
     return Diagnosis(State.OLDER if version < SCHEMA_VERSION else State.FINE)
+
+
+def _garbled(connection: sqlite3.Connection) -> list[str]:
+    """Return the columns with text that is not UTF-8, which SQLite does not look at."""
+    found = []
+    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    for (table,) in tables:
+        for column in connection.execute(f"PRAGMA table_info({table})").fetchall():
+            if column[2] != "VARCHAR":
+                continue
+            try:
+                for _ in connection.execute(f'SELECT "{column[1]}" FROM {table}'):
+                    pass
+            except sqlite3.OperationalError as error:
+                if not str(error).startswith(NO_TEXT):
+                    raise
+                found.append(f"text that is not UTF-8 in {table}.{column[1]}")
+    return found
 
 
 def check_log(patient: Patient) -> tuple[str, list[Finding]]:
