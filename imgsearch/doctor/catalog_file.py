@@ -114,8 +114,7 @@ def check_log(patient: Patient) -> tuple[str, list[Finding]]:
     if not path.is_file() or not path.stat().st_size:
         return "empty", []
     log = read_log(path)
-    shared = _shared_memory(Path(f"{catalog_path(patient.library)}-shm"))
-    promised = frames_promised(shared, log)
+    promised = frames_promised(patient.shared_memory, log)
     seen = f"{log.committed:,} pages not yet in the catalog's file"
     if log.valid and not log.unreadable_commits and promised <= log.committed:
         return seen, []
@@ -147,19 +146,21 @@ def _take_over_log(library: Path) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _shared_memory(path: Path) -> bytes:
-    """Return the head of the ``-shm`` file.
+def shared_memory(library: Path) -> bytes:
+    """Return the head of the ``-shm`` file, which tells how long the log was when a process died.
 
-    It is read by another process: closing it in this one would release the locks that SQLite holds
-    on it for other connections of this process.
+    Whoever opens the catalog makes it anew. It is read by another process: closing it in this one
+    would release the locks that SQLite holds on it for other connections of this process.
     """
+    path = Path(f"{catalog_path(library)}-shm")
     if not path.is_file():
         return b""
     program = f"import sys; sys.stdout.buffer.write(open(sys.argv[1], 'rb').read({_SHARED_BYTES}))"
-    read = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", program, str(path)], capture_output=True, check=False
-    )
-    return read.stdout
+    command = [sys.executable, "-I", "-S", "-c", program, str(path)]
+    try:
+        return subprocess.run(command, capture_output=True, check=False).stdout
+    except OSError:
+        return b""
 
 
 def check_catalog(patient: Patient) -> tuple[str, list[Finding]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from imgsearch.data.connection import catalog_path, translated_errors
 from imgsearch.data.lock import writer_lock
 from imgsearch.doctor import caches, catalog_file, catalog_rows, surroundings
-from imgsearch.doctor.catalog_file import State, diagnose
+from imgsearch.doctor.catalog_file import State, diagnose, shared_memory
 from imgsearch.doctor.findings import CheckResult, DoctorReport, Finding
 from imgsearch.doctor.patient import Check, Patient
 from imgsearch.encoders.base import ModelDescription
@@ -42,12 +42,13 @@ def examine(
         raise LibraryNotFound(
             f"There is no library in {library} yet. Make one with: imgsearch index FOLDER"
         )
+    shared = shared_memory(library)
     with contextlib.ExitStack() as stack:
         if repair and diagnose(library, quick=True).state is State.NEWER:
             repair = False
         if repair:
             stack.enter_context(writer_lock(library))
-        patient = Patient(library, repair, quick, known)
+        patient = Patient(library, repair, quick, known, shared_memory=shared)
         report = DoctorReport(str(library), repair)
         for check in CHECKS:
             report.checks.append(_run(check, patient))
@@ -66,9 +67,9 @@ def _run(check: Check, patient: Patient) -> CheckResult:
     try:
         with translated_errors(patient.library):
             seen, findings = check.run(patient)
-    except LibraryReadOnly:
-        raise
     except LibraryError as error:
+        if patient.repair and isinstance(error, LibraryReadOnly):
+            raise
         return CheckResult(check.name, check.title, "could not be finished", (_failed(error),))
     return CheckResult(check.name, check.title, seen, tuple(findings))
 

@@ -28,6 +28,8 @@ class Patient:
     quick: bool = False
     known: ModelDescription | None = None
     readable: bool = True
+    # The head of the catalog's -shm file, read before anybody opened the catalog.
+    shared_memory: bytes = b""
 
     def reader(self) -> CatalogReader:
         """Open the catalog for reading. Raises a LibraryError."""
