@@ -169,7 +169,7 @@ def translate(error: sqlite3.Error | OSError, library: Path) -> LibraryError:
             f"The library {library} cannot be written. Give another folder with --library, or "
             "change its permissions."
         )
-    if name.startswith("SQLITE_FULL") or number in (errno.ENOSPC, errno.EDQUOT):
+    if name.startswith("SQLITE_FULL") or number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return LibraryFull(
             f"The disk that holds the library {library} is full. What was committed is safe; free "
             "some space and run the same command again."

@@ -118,7 +118,7 @@ def _state_of(library: Path) -> _State:
             )
             row = connection.execute(_GENERATION).fetchone()
             return _State(True, True, some, row[0] if row else 0)
-    except (sqlite3.Error, LibraryError):
+    except (sqlite3.Error, LibraryError, UnicodeDecodeError):
         return _State(exists=True, works=False, holds_something=True)
 
 
@@ -145,6 +145,8 @@ def _prepare(draft: Path, source: Path, generation: int) -> tuple[int, int]:
                 copy.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
                 for table in ("picture", "embedding")
             )
+    except UnicodeDecodeError as error:
+        raise _refused(source, "it is damaged") from error
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_FULL", "SQLITE_IOERR")):
             raise

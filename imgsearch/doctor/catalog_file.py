@@ -220,7 +220,7 @@ def _misplaced(library: Path) -> Path | None:
         if not path.is_file() or not path.stat().st_size:
             continue
         with (
-            suppress(sqlite3.Error, LibraryError),
+            suppress(sqlite3.Error, LibraryError, UnicodeDecodeError),
             closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection,
         ):
             (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -260,7 +260,7 @@ def _is_fine_without_log(library: Path) -> bool:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
             check_identity(connection, library)
             return _diagnose_open(connection, False).state in (State.FINE, State.OLDER)
-    except (sqlite3.Error, LibraryError):
+    except (sqlite3.Error, LibraryError, UnicodeDecodeError):
         return False
 
 
@@ -330,12 +330,14 @@ def _hopeless(patient: Patient, problem: str, diagnosis: Diagnosis) -> Finding:
 
 
 def _is_a_database(path: Path) -> bool:
-    """Tell whether the file is an intact database, though none of ours."""
+    """Tell whether the file is an intact database with something in it, though none of ours."""
     uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
-            return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
-    except sqlite3.Error:
+            # SQLite takes a file of a few bytes for a database without tables.
+            (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return bool(tables) and connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
+    except (sqlite3.Error, UnicodeDecodeError):
         return False
 
 

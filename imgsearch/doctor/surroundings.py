@@ -31,7 +31,7 @@ _CACHE_FILE = re.compile(r"model-(\d+)(?:\.json|-.+)")
 def check_folder(patient: Patient) -> tuple[str, list[Finding]]:
     """May the folder and its files be read and written, and is there space?"""
     findings = []
-    unreadable = [path.name for path in _files(patient.library) if not os.access(path, os.R_OK)]
+    unreadable = [path.name for path in _files(patient.library) if not _may(path, os.R_OK)]
     if unreadable:
         findings.append(
             Finding(
@@ -41,8 +41,8 @@ def check_folder(patient: Patient) -> tuple[str, list[Finding]]:
                 items=tuple(unreadable),
             )
         )
-    fixed = [path.name for path in _files(patient.library) if not os.access(path, os.W_OK)]
-    if not os.access(patient.library, os.W_OK) or fixed:
+    fixed = [path.name for path in _files(patient.library) if not _may(path, os.W_OK)]
+    if not _may(patient.library, os.W_OK) or fixed:
         findings.append(
             Finding(
                 "The library may not be written.",
@@ -65,6 +65,10 @@ def check_folder(patient: Patient) -> tuple[str, list[Finding]]:
             )
         )
     return f"{patient.library}, {free // 1_000_000:,} MB free", findings
+
+
+def _may(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _files(library: Path) -> Iterator[Path]:
