@@ -91,9 +91,7 @@ def test_a_backup_is_one_file_and_becomes_a_library(backup: Path, tmp_path: Path
         assert names(new) == ALL
         assert list(new.saved_searches()) == ["mine"]
         assert new.doctor().is_healthy
-    assert os.listdir(backup.parent) == sorted(
-        ["a.backup", "new"], key=os.listdir(backup.parent).index
-    )
+    assert sorted(os.listdir(backup.parent)) == ["a.backup", "new"]
 
 
 def test_a_backup_does_not_replace_a_file_unasked(library: Library, backup: Path) -> None:
