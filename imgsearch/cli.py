@@ -15,6 +15,7 @@ import typer
 import imgsearch
 from imgsearch import terminal
 from imgsearch.cli_arguments import USAGE_MISTAKE, explain_mistake
+from imgsearch.cli_doctor import add_doctor_commands
 from imgsearch.cli_interruption import Interruption
 from imgsearch.cli_models import models_app, pull
 from imgsearch.cli_options import (
@@ -252,6 +253,7 @@ def remove(
 add_query_commands(app)
 app.command(epilog=examples(*EXAMPLES))(similar)
 app.command(epilog=examples(*WATCH_EXAMPLES))(watch)
+add_doctor_commands(app)
 app.add_typer(models_app)
 
 

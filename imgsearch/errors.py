@@ -50,6 +50,14 @@ class BatchInvalid(UsageError):
     """A file of queries cannot be read, is too large, or holds none."""
 
 
+class BackupInvalid(UsageError):
+    """A backup cannot be written there, or a file is no backup that could be restored."""
+
+
+class BackupFailed(ImgsearchError):
+    """A backup could not be finished; nothing was left behind."""
+
+
 class PhotoNotFound(ImgsearchError):
     """A photo was asked for that the library does not show, or whose file is not there."""
 

@@ -15,11 +15,14 @@ from imgsearch.errors import PhotoNotFound, QueryInvalid, RootUnknown, UsageErro
 from imgsearch.settings import IndexSettings, default_library_path, preferred_model
 
 if TYPE_CHECKING:
+    from imgsearch.data.backup import BackupSummary
     from imgsearch.data.facets import Facets
     from imgsearch.data.filters import Filters
     from imgsearch.data.reader import CatalogReader, StoredPicture
     from imgsearch.data.records import FailedFile, LibraryStatus, ModelListing, ModelStatus
+    from imgsearch.data.restoring import RestoreSummary
     from imgsearch.data.thumbnail_store import ThumbnailStore
+    from imgsearch.doctor.findings import DoctorReport
     from imgsearch.indexer.guarded import GuardedDecoder
     from imgsearch.indexer.report import IndexReport, Progress
     from imgsearch.search.engine import QueryEngine
@@ -583,6 +586,37 @@ class Library:
             thumbnails.prune()
         self._forget_signatures()
         return files
+
+    def doctor(self, *, repair: bool = False, quick: bool = False) -> DoctorReport:
+        """Examine the library; with `repair`, mend what can be (see `doctor.examination`).
+
+        `quick` does not compare the databases' indexes with their tables. Raises LibraryNotFound,
+        LibraryBusy or LibraryReadOnly.
+        """
+        from imgsearch.doctor.examination import examine
+
+        self.close()
+        known = None if self._encoder is None else self._encoder.description
+        return examine(self.path, repair=repair, quick=quick, known=known)
+
+    def backup(self, path: str | os.PathLike[str], *, force: bool = False) -> BackupSummary:
+        """Write the catalog to the new file `path` (see `data.backup`), while others use it.
+
+        Raises BackupInvalid, BackupFailed or a LibraryError.
+        """
+        from imgsearch.data.backup import write_backup
+
+        return write_backup(self.path, Path(os.path.expanduser(path)), force=force)
+
+    def restore(self, path: str | os.PathLike[str], *, force: bool = False) -> RestoreSummary:
+        """Let the library hold what the backup `path` holds (see `data.restoring`).
+
+        Raises BackupInvalid or a LibraryError.
+        """
+        from imgsearch.data.restoring import restore_backup
+
+        self.close()
+        return restore_backup(self.path, Path(os.path.expanduser(path)), force=force)
 
     def _grouped(
         self,

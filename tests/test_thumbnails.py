@@ -16,7 +16,7 @@ from conftest import WHOLE, MakePhoto
 from PIL import ExifTags, Image, ImageCms
 
 from imgsearch import IndexSettings, Library, PhotoNotFound
-from imgsearch.data.thumbnail_store import FILE_NAME, ThumbnailStore
+from imgsearch.data.thumbnail_store import FILE_NAME, ThumbnailStore, unsealed
 from imgsearch.encoders.base import ModelDescription, Preprocessing, Resize
 from imgsearch.encoders.fake import FakeEncoder
 
@@ -42,7 +42,7 @@ def cached(library: Library) -> dict[str, bytes]:
     connection = sqlite3.connect(library.path / FILE_NAME)
     rows = connection.execute("SELECT content_hash, jpeg FROM thumbnail").fetchall()
     connection.close()
-    return {content_hash.hex(): jpeg for content_hash, jpeg in rows}
+    return {content_hash.hex(): unsealed(jpeg) or b"" for content_hash, jpeg in rows}
 
 
 def opened(jpeg: bytes) -> Image.Image:

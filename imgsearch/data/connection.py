@@ -21,10 +21,13 @@ from imgsearch.errors import (
 )
 
 CATALOG_NAME = "catalog.sqlite"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # "imgs" in ASCII, kept in the SQLite header so that another program's database is never touched.
 APPLICATION_ID = 0x696D6773
-_SQLITE_HEADER = b"SQLite format 3\0"
+# No page of a database is smaller (bytes).
+_SMALLEST_DATABASE = 512
+# What Python's sqlite3 says, without a code, of text that is not UTF-8.
+NO_TEXT = "Could not decode to UTF-8"
 # How long a writer or reader waits for another process's transaction (seconds); batches are short.
 BUSY_TIMEOUT_SECONDS = 30.0
 
@@ -42,7 +45,10 @@ def connect_writable(library: Path) -> sqlite3.Connection:
     path = catalog_path(library)
     with translated_errors(library):
         library.mkdir(parents=True, exist_ok=True)
-        check_header(library)
+        if path.is_file():
+            # First without the right to write: whoever closes a database that he may write copies
+            # the log beside it into it, and that log may be damaged or another database's.
+            connect_read_only(library).close()
         connection = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -71,7 +77,7 @@ def connect_read_only(library: Path) -> sqlite3.Connection:
         )
     uri = path.resolve().as_uri()
     with translated_errors(library):
-        check_header(library)
+        check_size(library)
         connection = sqlite3.connect(
             f"{uri}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_SECONDS, check_same_thread=False
         )
@@ -95,17 +101,13 @@ def connect_read_only(library: Path) -> sqlite3.Connection:
     return connection
 
 
-def check_header(library: Path) -> None:
-    """Refuse a catalog file that does not start like a database.
+def check_size(library: Path) -> None:
+    """Refuse a catalog file that is too short for a database, which SQLite would overwrite.
 
-    SQLite takes a file of a few bytes for an empty database, and would overwrite it.
+    Nothing here opens the file: closing it would release the locks that SQLite holds for other
+    connections of this process (POSIX locks belong to a process and a file).
     """
-    try:
-        with catalog_path(library).open("rb") as file:
-            head = file.read(len(_SQLITE_HEADER))
-    except FileNotFoundError:
-        return
-    if head not in (b"", _SQLITE_HEADER):
+    if 0 < catalog_path(library).stat().st_size < _SMALLEST_DATABASE:
         raise damaged(library)
 
 
@@ -135,7 +137,7 @@ def damaged(library: Path) -> LibraryDamaged:
     """Return the error for a catalog that is not ours or not readable."""
     return LibraryDamaged(
         f"{catalog_path(library)} is not a readable imgsearch catalog; it was left as it is. "
-        "Restore it from a backup, or move it away and index your folders again."
+        "See what can be saved: imgsearch doctor"
     )
 
 
@@ -148,12 +150,17 @@ def translated_errors(library: Path) -> Iterator[None]:
         raise
     except (sqlite3.Error, OSError) as error:
         raise translate(error, library) from error
+    except UnicodeDecodeError as error:
+        # Python's sqlite3 where SQLite quotes a damaged name in its complaint.
+        raise damaged(library) from error
 
 
 def translate(error: sqlite3.Error | OSError, library: Path) -> LibraryError:
     """Return the user-facing error for what SQLite or the file system said about `library`."""
     # Not from the message, which may hold any path.
     name = getattr(error, "sqlite_errorname", "") or ""
+    if isinstance(error, sqlite3.OperationalError) and str(error).startswith(NO_TEXT):
+        return damaged(library)
     number = getattr(error, "errno", None)
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")) or number in (
         errno.EACCES,
@@ -164,7 +171,7 @@ def translate(error: sqlite3.Error | OSError, library: Path) -> LibraryError:
             f"The library {library} cannot be written. Give another folder with --library, or "
             "change its permissions."
         )
-    if name.startswith("SQLITE_FULL") or number in (errno.ENOSPC, errno.EDQUOT):
+    if name.startswith("SQLITE_FULL") or number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return LibraryFull(
             f"The disk that holds the library {library} is full. What was committed is safe; free "
             "some space and run the same command again."

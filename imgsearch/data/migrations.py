@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
+from imgsearch.data.checksums import define_checksum
 from imgsearch.data.connection import catalog_path, connect_read_only, schema_version
+from imgsearch.data.copies import copy_database, draft_of
 
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -28,8 +30,26 @@ def _add_keywords_and_saved_searches(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+def _add_checksums(connection: sqlite3.Connection) -> None:
+    """Turn schema 2 into 3: the vectors as they are now are taken to be right."""
+    connection.execute(
+        "CREATE TABLE vector_checksum (picture_id INTEGER NOT NULL, model_id INTEGER NOT NULL,"
+        " crc BLOB NOT NULL, PRIMARY KEY (picture_id, model_id),"
+        " FOREIGN KEY(picture_id, model_id) REFERENCES embedding (picture_id, model_id)"
+        " ON DELETE CASCADE) WITHOUT ROWID"
+    )
+    define_checksum(connection)
+    connection.execute(
+        "INSERT INTO vector_checksum SELECT picture_id, model_id, checksum(vector) FROM embedding"
+        " ORDER BY picture_id, model_id"
+    )
+
+
 # MIGRATIONS[n] turns schema n into schema n + 1, inside a transaction that the caller holds.
-MIGRATIONS: Mapping[int, Migration] = {1: _add_keywords_and_saved_searches}
+MIGRATIONS: Mapping[int, Migration] = {
+    1: _add_keywords_and_saved_searches,
+    2: _add_checksums,
+}
 
 
 def migrate(
@@ -50,14 +70,25 @@ def migrate(
     try:
         start = schema_version(connection)
         backup = back_up(library, start) if start < target else None
-        for version in range(start, target):
-            migrations[version](connection)
-            connection.execute(f"PRAGMA user_version={version + 1}")
+        _take_steps(connection, target, migrations)
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
     return backup
+
+
+def migrate_in_place(
+    connection: sqlite3.Connection, target: int, migrations: Mapping[int, Migration] = MIGRATIONS
+) -> None:
+    """Bring the catalog to schema `target` in one transaction, without a backup."""
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        _take_steps(connection, target, migrations)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
 
 
 def back_up(library: Path, version: int) -> Path:
@@ -67,10 +98,15 @@ def back_up(library: Path, version: int) -> Path:
     """
     path = catalog_path(library)
     target = path.with_name(f"{path.name}.v{version}.backup")
-    draft = target.with_name(f"{target.name}.draft")
-    for left in (draft, draft.with_name(f"{draft.name}-journal")):
-        left.unlink(missing_ok=True)
-    with closing(connect_read_only(library)) as source, closing(sqlite3.connect(draft)) as copy:
-        source.backup(copy)
-    os.replace(draft, target)
+    with draft_of(target) as draft, closing(connect_read_only(library)) as source:
+        copy_database(source, draft)
+        os.replace(draft, target)
     return target
+
+
+def _take_steps(
+    connection: sqlite3.Connection, target: int, migrations: Mapping[int, Migration]
+) -> None:
+    for version in range(schema_version(connection), target):
+        migrations[version](connection)
+        connection.execute(f"PRAGMA user_version={version + 1}")

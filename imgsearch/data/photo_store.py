@@ -12,6 +12,7 @@ from sqlalchemy import delete, exists, func, select, text
 
 from imgsearch.data.bulk import ROWS, execute_rows
 from imgsearch.data.catalog import Catalog, bump_generation
+from imgsearch.data.checksums import checksum
 from imgsearch.data.keyword_store import add_keywords
 from imgsearch.data.paths import to_stored
 from imgsearch.data.records import FACTS_VERSION, FileFailure, FileStat, NewPhoto, PictureFacts
@@ -34,6 +35,9 @@ ON CONFLICT DO NOTHING RETURNING content_hash, id
 _PICTURE_IDS = f"SELECT content_hash, id FROM picture WHERE content_hash IN (VALUES {ROWS})"
 _ADD_EMBEDDINGS = f"""
 INSERT INTO embedding (picture_id, model_id, vector) VALUES {ROWS} ON CONFLICT DO NOTHING
+"""
+_ADD_CHECKSUMS = f"""
+INSERT INTO vector_checksum (picture_id, model_id, crc) VALUES {ROWS} ON CONFLICT DO NOTHING
 """
 _ORPHANED = f"SELECT id FROM picture WHERE orphaned_at IS NOT NULL AND id IN (VALUES {ROWS})"
 _REVIVE = f"""
@@ -99,14 +103,14 @@ class PhotoStore:
             ids: dict[bytes, int] = dict(execute_rows(connection, _ADD_PICTURES, pictures))
             others = [(content_hash,) for content_hash in by_hash if content_hash not in ids]
             ids.update(execute_rows(connection, _PICTURE_IDS, others))
-            execute_rows(
-                connection,
-                _ADD_EMBEDDINGS,
-                [
-                    (ids[photo.content_hash], self._model_id, photo.vector)
-                    for photo in by_hash.values()
-                ],
-            )
+            vectors = [
+                (ids[photo.content_hash], self._model_id, photo.vector)
+                for photo in by_hash.values()
+            ]
+            execute_rows(connection, _ADD_EMBEDDINGS, vectors)
+            # A vector that was there already has its checksum already, which then stays.
+            sums = [(*key, checksum(vector)) for *key, vector in vectors]
+            execute_rows(connection, _ADD_CHECKSUMS, sums)
             add_keywords(connection, {ids[key]: one.facts.keywords for key, one in by_hash.items()})
             _link(connection, [(photo.file, ids[photo.content_hash]) for photo in photos])
         return ids

@@ -47,7 +47,8 @@ def _read(path: Path, shape: tuple[int, int]) -> npt.NDArray[np.float32] | None:
         return None
     if rows.shape != shape or rows.dtype != np.float32:
         return None
-    lengths = np.linalg.norm(rows, axis=1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        lengths = np.linalg.norm(rows, axis=1)
     # Written this way round, what is no number does not pass either.
     return rows if (np.abs(lengths - 1) < _LENGTH_TOLERANCE).all() else None
 

@@ -140,6 +140,16 @@ class CatalogReader:
         rows = self.rows("SELECT value FROM meta WHERE key = ?", key)
         return str(rows[0][0]) if rows else None
 
+    def generation(self) -> int:
+        """Return the number of transactions that changed what can be searched.
+
+        Raises LibraryDamaged when what is stored is no number.
+        """
+        stored = self.meta("generation") or "0"
+        if not (stored.isascii() and stored.isdigit()):
+            raise damaged(self.library)
+        return int(stored)
+
     def models(self) -> list[StoredModel]:
         """Return every model that the library knows."""
         rows = self.rows("SELECT id, name, revision, source, dimension FROM model ORDER BY id")

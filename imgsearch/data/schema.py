@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Dialect, ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy import (
+    Dialect,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -142,6 +150,27 @@ class Embedding(Base):
         ForeignKey("model.id", ondelete="CASCADE"), primary_key=True
     )
     vector: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class VectorChecksum(Base):
+    """The CRC-32 of a stored vector (`checksums`), by which a byte that changed is found.
+
+    A table of its own, because a further column would make every migration write all vectors anew.
+    """
+
+    __tablename__ = "vector_checksum"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["picture_id", "model_id"],
+            ["embedding.picture_id", "embedding.model_id"],
+            ondelete="CASCADE",
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+    picture_id: Mapped[int] = mapped_column(primary_key=True)
+    model_id: Mapped[int] = mapped_column(primary_key=True)
+    crc: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class Failure(Base):

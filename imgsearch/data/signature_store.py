@@ -187,6 +187,10 @@ class SignatureStore:
                 connection = self._open()
                 with connection:
                     yield connection
+            except UnicodeDecodeError as error:
+                # Python's sqlite3 where SQLite quotes a damaged name in its complaint.
+                self._delete()
+                raise SignaturesLost(str(self._path)) from error
             except sqlite3.Error as error:
                 name = getattr(error, "sqlite_errorname", "")
                 if not name.startswith(_DAMAGED):

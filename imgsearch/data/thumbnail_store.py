@@ -14,11 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+from imgsearch.data.checksums import CHECKSUM_BYTES, checksum
 from imgsearch.data.connection import BUSY_TIMEOUT_SECONDS, catalog_path
 
 FILE_NAME = "thumbnails.sqlite"
 _PAGE_BYTES = 8192
 _READ_ONLY = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _TABLE = """
 CREATE TABLE IF NOT EXISTS thumbnail (
     id INTEGER PRIMARY KEY,
@@ -26,6 +28,17 @@ CREATE TABLE IF NOT EXISTS thumbnail (
     jpeg BLOB NOT NULL
 )
 """
+
+
+def unsealed(stored: bytes) -> bytes | None:
+    """Return the JPEG of what is stored, which ends with its checksum; None if that is wrong.
+
+    Earlier versions stored the JPEG alone.
+    """
+    jpeg, seal = stored[:-CHECKSUM_BYTES], stored[-CHECKSUM_BYTES:]
+    if checksum(jpeg) == seal:
+        return jpeg
+    return stored if stored.startswith(_JPEG_START) and stored.endswith(_JPEG_END) else None
 
 
 class ThumbnailStore:
@@ -61,17 +74,17 @@ class ThumbnailStore:
             self._release()
 
     def get(self, content_hash: bytes) -> bytes | None:
-        """Return the JPEG of a picture, or None."""
+        """Return the JPEG of a picture, or None if it is not there or not what was stored."""
         with self._lock:
             try:
                 row = self._open().execute(
                     "SELECT jpeg FROM thumbnail WHERE content_hash = ?", (content_hash,)
                 )
                 found = row.fetchone()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 self._give_up(error)
                 return None
-        return None if found is None else bytes(found[0])
+        return unsealed(found[0]) if found is not None and isinstance(found[0], bytes) else None
 
     def add(self, thumbnails: Mapping[bytes, bytes]) -> None:
         """Keep the JPEGs, by content hash, in one transaction."""
@@ -80,9 +93,9 @@ class ThumbnailStore:
                 with self._open() as connection:
                     connection.executemany(
                         "INSERT OR REPLACE INTO thumbnail (content_hash, jpeg) VALUES (?, ?)",
-                        thumbnails.items(),
+                        [(key, jpeg + checksum(jpeg)) for key, jpeg in thumbnails.items()],
                     )
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 self._give_up(error)
 
     def prune(self) -> None:
@@ -100,7 +113,7 @@ class ThumbnailStore:
                         )
                 finally:
                     connection.execute("DETACH catalog")
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 self._give_up(error)
 
     def _open(self) -> sqlite3.Connection:
@@ -147,11 +160,13 @@ class ThumbnailStore:
             self._connection.close()
             self._connection = None
 
-    def _give_up(self, error: sqlite3.Error) -> None:
+    def _give_up(self, error: sqlite3.Error | UnicodeDecodeError) -> None:
         """Close the file; if it is no intact database, delete it: everything in it can be made."""
         self._release()
         name = getattr(error, "sqlite_errorname", "")
-        if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_ERROR")):
+        damaged = name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_ERROR"))
+        # Python's sqlite3 where SQLite quotes a damaged name in its complaint.
+        if damaged or isinstance(error, UnicodeDecodeError):
             for ending in ("", "-wal", "-shm"):
                 with contextlib.suppress(OSError):
                     Path(f"{self._path}{ending}").unlink()

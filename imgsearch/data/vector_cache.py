@@ -77,6 +77,10 @@ class VectorIndex:
         rows: npt.NDArray[np.float32] = self._index.index.reconstruct_batch(order[found])
         return rows
 
+    def ids(self) -> npt.NDArray[np.int64]:
+        """Return the ids of all pictures, int64 [n], in the order of the index."""
+        return _ids_of(self._index)
+
     def sample(self, count: int) -> npt.NDArray[np.float32]:
         """Return vectors of at most `count` pictures, evenly spread, in random order: [n, d]."""
         if not len(self):
@@ -236,8 +240,11 @@ class VectorCache:
         """
         import_faiss()
         library_id = reader.meta("library_id") or ""
-        generation = int(reader.meta("generation") or 0)
+        generation = reader.generation()
         stamp = self._read_stamp(library_id) if trust_cache else None
+        if stamp is not None and stamp.generation > generation:
+            # Of commits that a power cut took back: ids have other pictures since, or will have.
+            stamp = None
         if stamp is not None and stamp.generation == generation:
             index = self._read_index(stamp, memory_map=True)
             if index is not None:
@@ -258,6 +265,27 @@ class VectorCache:
         ):
             if ours:
                 self._delete_all_but(self._named_by_stamp())
+
+    def forget_lost_commits(self, reader: CatalogReader) -> None:
+        """Remove a cache of commits that the catalog does not have any more.
+
+        A power cut can take the last commits back. To be called before others are made: they will
+        have the same generations and the same ids.
+        """
+        stamp = self._read_stamp(reader.meta("library_id") or "")
+        if stamp is not None and stamp.generation > reader.generation():
+            self.delete()
+
+    def contents(self, reader: CatalogReader) -> tuple[Stamp, VectorIndex] | None:
+        """Return the cache as it is, of whatever generation, or None if it cannot be used."""
+        import_faiss()
+        stamp = self._read_stamp(reader.meta("library_id") or "")
+        index = None if stamp is None else self._read_index(stamp, memory_map=True)
+        return None if stamp is None or index is None else (stamp, VectorIndex(index))
+
+    def is_absent(self) -> bool:
+        """Tell whether there is no trace of a cache for this model."""
+        return next(self._folder.glob(f"model-{self._model.id}[.-]*"), None) is None
 
     def delete(self) -> None:
         """Remove the cache of this model."""
@@ -289,7 +317,7 @@ class VectorCache:
         except (OSError, RuntimeError, MemoryError, TypeError):
             return None  # FAISS takes no path that is not UTF-8, and says so by TypeError.
         fits = index.d == stamp.dimension and index.ntotal == stamp.count
-        return index if fits and isinstance(index, faiss.IndexIDMap) else None
+        return index if fits and isinstance(index, faiss.IndexIDMap) and _is_sound(index) else None
 
     def _brought_up_to_date(
         self, index: faiss.IndexIDMap, reader: CatalogReader
@@ -356,6 +384,29 @@ class VectorCache:
                     # Windows refuses while another process maps it; the next time tries again.
                     with contextlib.suppress(OSError):
                         old.unlink()
+
+
+def _is_sound(index: faiss.IndexIDMap) -> bool:
+    """Tell whether an index holds codes of our kind and its parts fit together.
+
+    FAISS believes the lengths that a file gives, and would read beyond what there is.
+    """
+    import faiss
+
+    # Kept in a variable: its parts do not outlive it.
+    example = new_index(index.d)
+    codes, model = faiss.downcast_index(index.index), faiss.downcast_index(example.index)
+    return (
+        isinstance(codes, faiss.IndexScalarQuantizer)
+        and isinstance(model, faiss.IndexScalarQuantizer)
+        and (codes.d, codes.metric_type, codes.code_size)
+        == (model.d, model.metric_type, 2 * model.d)
+        and (codes.sq.d, codes.sq.qtype, codes.sq.code_size)
+        == (model.sq.d, model.sq.qtype, model.sq.code_size)
+        and index.metric_type == model.metric_type
+        and index.ntotal == codes.ntotal == index.id_map.size()
+        and codes.codes.size() == codes.ntotal * codes.code_size
+    )
 
 
 def plausible(ids: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], known: set[int]) -> bool:

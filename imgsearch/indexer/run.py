@@ -61,6 +61,8 @@ def index_folders(
             place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         catalog = stack.enter_context(Catalog(place))
         stack.enter_context(catalog.rehearsal() if dry_run else writer_lock(place))
+        if not dry_run:
+            _forget_lost_commits(place)
         run = _Run(place, catalog, encoder, settings, report, retry_failed)
         try:
             run.scan(folders, scanner, Pulse(should_stop))
@@ -272,6 +274,12 @@ class _Run:
 
     def _pending_files(self) -> Iterator[PendingFile]:
         return self._table.pending(self._model_id, retry_failed=self._retry_failed)
+
+
+def _forget_lost_commits(library: Path) -> None:
+    with CatalogReader(library) as reader:
+        for model in reader.models():
+            VectorCache(library, model).forget_lost_commits(reader)
 
 
 def _is_empty(folder: str) -> bool:
