@@ -26,6 +26,7 @@ from imgsearch.data.connection import (
     schema_version,
     translated_errors,
 )
+from imgsearch.data.detached import DetachedConnection, Seen
 from imgsearch.data.paths import from_stored, to_stored
 from imgsearch.data.records import PictureFacts
 
@@ -68,7 +69,10 @@ class CatalogReader:
         """
         self.library = library
         self._identity = _identity(library)
+        seen = Seen.now(catalog_path(library))
         self._connection = connect_read_only(library)
+        # What does not see later commits must be opened again after them.
+        self._seen = seen if isinstance(self._connection, DetachedConnection) else None
         if 0 < schema_version(self._connection) < SCHEMA_VERSION:
             self._connection.close()
             self._migrate()
@@ -90,7 +94,12 @@ class CatalogReader:
         self._connection.close()
 
     def is_current(self) -> bool:
-        """Tell whether the open file still is the library's catalog: not deleted, not replaced."""
+        """Tell whether this view shows the library's catalog as it is: not deleted, not replaced.
+
+        Where later commits cannot be seen, see `detached`, it is not after one of them.
+        """
+        if self._seen is not None and self._seen != Seen.now(catalog_path(self.library)):
+            return False
         return self._identity is not None and self._identity == _identity(self.library)
 
     def _migrate(self) -> None:

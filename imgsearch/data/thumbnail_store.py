@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from imgsearch.data.connection import BUSY_TIMEOUT_SECONDS, catalog_path
+from imgsearch.data.detached import connect_immutable
 
 FILE_NAME = "thumbnails.sqlite"
 _PAGE_BYTES = 8192
@@ -114,13 +115,9 @@ class ThumbnailStore:
             try:
                 connection.execute("PRAGMA journal_mode=WAL")
             except sqlite3.OperationalError:
-                # As in `connect_read_only`: a WAL database in a folder that cannot be written.
+                # As in `connect_read_only`.
                 connection.close()
-                self._connection = connection = sqlite3.connect(
-                    f"{self._path.resolve().as_uri()}?mode=ro&immutable=1",
-                    uri=True,
-                    check_same_thread=False,
-                )
+                self._connection = connection = connect_immutable(self._path)
                 return connection
             # A power cut may cost the last thumbnails; they are made again when asked for.
             connection.execute("PRAGMA synchronous=NORMAL")
