@@ -25,6 +25,8 @@ from imgsearch.cli_options import (
     print_json,
 )
 from imgsearch.cli_query import add_query_commands
+from imgsearch.cli_relocate import EXAMPLES as RELOCATE_EXAMPLES
+from imgsearch.cli_relocate import relocate
 from imgsearch.cli_similar import EXAMPLES, similar
 from imgsearch.data.paths import printable
 from imgsearch.errors import ImgsearchError
@@ -234,6 +236,7 @@ def remove(
 
 add_query_commands(app)
 app.command(epilog=examples(*EXAMPLES))(similar)
+app.command(epilog=examples(*RELOCATE_EXAMPLES))(relocate)
 app.add_typer(models_app)
 
 

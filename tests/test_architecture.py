@@ -43,10 +43,12 @@ ALLOWED = {
     },
     "cli_interruption": {"terminal"},
     "cli_similar": {"cli_options", "cli_interruption", "library", "search", "terminal"},
+    "cli_relocate": {"cli_options", "library", "data"},
     "cli": {
         "cli_interruption",
         "cli_options",
         "cli_similar",
+        "cli_relocate",
         "cli_models",
         "cli_query",
         "library",

@@ -131,9 +131,7 @@ def faulty_writes(work: Path) -> Iterator[Path]:
         raise CannotAttack("needs Linux and a C compiler for writes that fail")
     made = work / "faulty.so"
     source = Path(__file__).with_name("faulty.c")
-    subprocess.run(
-        [compiler, "-shared", "-fPIC", "-o", str(made), str(source), "-ldl"], check=True
-    )
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(made), str(source), "-ldl"], check=True)
     yield made
 
 
@@ -145,7 +143,9 @@ def is_whole(library: Path) -> str:
     try:
         with sqlite3.connect(f"{catalog.as_uri()}?mode=ro", uri=True) as connection:
             found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
-            found += [f"foreign key: {row}" for row in connection.execute("PRAGMA foreign_key_check")]
+            found += [
+                f"foreign key: {row}" for row in connection.execute("PRAGMA foreign_key_check")
+            ]
     except sqlite3.Error as error:
         return str(error)
     finally:

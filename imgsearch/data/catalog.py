@@ -27,6 +27,7 @@ from imgsearch.data.connection import (
     translated_errors,
 )
 from imgsearch.data.migrations import migrate
+from imgsearch.data.presence import PLACES_KEY
 from imgsearch.data.schema import Base, Embedding, Failure, File, Meta, Model, Root
 
 GENERATION_KEY = "generation"
@@ -262,4 +263,5 @@ def _absorb(session: Session, outer: Root, inner: Root) -> None:
             session.connection().execute(
                 statement.values(root_id=bindparam("root"), path=bindparam("new")), changes
             )
+    session.execute(delete(Meta).where(Meta.key == PLACES_KEY.format(inner.id)))
     session.execute(delete(Root).where(Root.id == inner.id))

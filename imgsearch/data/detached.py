@@ -3,7 +3,7 @@
 A reader of such a database needs a ``-shm`` file beside it. On a read-only file system, in a folder
 of another user and on a full disk it cannot be made, and SQLite refuses to read. What helps:
 
-- without a ``-wal`` file, everything lies in the database itself, and `immutable` reads it as it is;
+- without a ``-wal`` file everything lies in the database itself, and `immutable` reads it so;
 - with one, the last commits lie in there, which `immutable` would pass over in silence. Both files
   are then copied to where temporary files go, and the copy is read.
 
@@ -59,8 +59,7 @@ def connect_detached(path: Path) -> DetachedConnection:
 
 
 def connect_immutable(path: Path) -> DetachedConnection:
-    """Open the database at `path` without its WAL, if it has one: for caches. Raises sqlite3.Error.
-    """
+    """Open the database at `path` without its WAL: for caches. Raises sqlite3.Error."""
     return _connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1")
 
 
@@ -93,9 +92,7 @@ def _connect_copy(path: Path) -> DetachedConnection:
 
 
 def _connect(uri: str) -> DetachedConnection:
-    connection = sqlite3.connect(
-        uri, uri=True, check_same_thread=False, factory=DetachedConnection
-    )
+    connection = sqlite3.connect(uri, uri=True, check_same_thread=False, factory=DetachedConnection)
     assert isinstance(connection, DetachedConnection)
     return connection
 

@@ -28,6 +28,7 @@ from imgsearch.data.connection import (
 )
 from imgsearch.data.detached import DetachedConnection, Seen
 from imgsearch.data.paths import from_stored, to_stored
+from imgsearch.data.presence import is_offline, offline_folders
 from imgsearch.data.records import PictureFacts
 
 _PAGE = 10_000
@@ -48,6 +49,7 @@ class StoredModel:
 class StoredPicture:
     """A picture as a result shows it; `paths` are absolute, in alphabetical order.
 
+    Those that are on no disk that is there now come last; `offline` tells whether all are such.
     `modified` is when the oldest of its files was changed last (Unix time).
     """
 
@@ -57,6 +59,7 @@ class StoredPicture:
     byte_size: int
     modified: float
     facts: PictureFacts
+    offline: bool = False
 
 
 class CatalogReader:
@@ -189,7 +192,8 @@ class CatalogReader:
             " CROSS JOIN file f ON f.picture_id = p.id CROSS JOIN root r ON r.id = f.root_id",
             json.dumps([int(one) for one in ids]),
         )
-        paths: dict[int, list[str]] = {}
+        offline = self.offline_folders() if rows else ()
+        paths: dict[int, list[tuple[bool, str]]] = {}
         modified: dict[int, int] = {}
         facts: dict[int, tuple[Any, ...]] = {}
         for id_, root, path, mtime_ns, *rest in rows:
@@ -198,7 +202,8 @@ class CatalogReader:
             # A catalog is a file like any other: what it says must not lead out of its roots.
             if not full.startswith(folder.rstrip(os.sep) + os.sep):
                 continue
-            paths.setdefault(id_, []).append(full)
+            away = bool(offline) and is_offline(full, offline)
+            paths.setdefault(id_, []).append((away, full))
             modified[id_] = min(mtime_ns, modified.get(id_, mtime_ns))
             facts[id_] = tuple(rest)
         keywords: dict[int, list[str]] = {}
@@ -212,10 +217,11 @@ class CatalogReader:
             id_: StoredPicture(
                 id=id_,
                 content_hash=rest[0],
-                paths=tuple(sorted(paths[id_])),
+                paths=tuple(full for _, full in sorted(paths[id_])),
                 byte_size=rest[1],
                 modified=modified[id_] / 1e9,
                 facts=PictureFacts(*(*rest[2:], tuple(keywords.get(id_, ())))),
+                offline=all(away for away, _ in paths[id_]),
             )
             for id_, rest in facts.items()
         }
@@ -240,6 +246,10 @@ class CatalogReader:
             if len(found):
                 return int(found[0])
         return None
+
+    def offline_folders(self) -> tuple[str, ...]:
+        """Return the folders of the library that are not there now; see `presence`."""
+        return offline_folders(self)
 
     def roots(self) -> list[str]:
         """Return the absolute paths of the library's roots."""
