@@ -36,17 +36,19 @@ def move_root(catalog: Catalog, old: str, new: str) -> None:
 
 
 def forget_below(catalog: Catalog, root_id: int, prefix: str) -> int:
-    """Forget the files of a root below the folder `prefix`; return how many there were."""
+    """Forget the files of a root below the folder `prefix`, and the pictures that only they show.
+
+    Returns how many files there were.
+    """
     low, high = prefix + os.sep, prefix + chr(ord(os.sep) + 1)
     # Names that are not text are stored as bytes, and are none of the range of the texts.
     ranges = [(to_stored(low), to_stored(high)), (os.fsencode(low), os.fsencode(high))]
     with catalog.statements() as connection:
-        found: set[int] = set()
+        found: dict[int, int] = {}
         for first, after in ranges:
             found.update(
-                row[0]
-                for row in connection.execute(
-                    f"SELECT id FROM {File.__tablename__}"
+                connection.execute(
+                    f"SELECT id, picture_id FROM {File.__tablename__}"
                     " WHERE root_id = ? AND path >= ? AND path < ?",
                     (root_id, first, after),
                 )
@@ -57,4 +59,10 @@ def forget_below(catalog: Catalog, root_id: int, prefix: str) -> int:
             )
         if found:
             delete_files(connection, sorted(found))
+            # As with `remove_root`: no grace period.
+            connection.executemany(
+                "DELETE FROM picture WHERE id = ?"
+                " AND NOT EXISTS (SELECT 1 FROM file WHERE picture_id = picture.id)",
+                [(picture_id,) for picture_id in sorted(set(found.values()))],
+            )
     return len(found)

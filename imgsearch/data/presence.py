@@ -127,7 +127,7 @@ def _is_offline(
     except PermissionError:
         return False  # It is there; that it cannot be looked into is another matter.
     except OSError:
-        return True
+        return not prefix or bool(_sample(reader, root_id, prefix))
     if not empty and (known is None or known.may_be(here)):
         return False
     sample = _sample(reader, root_id, prefix)

@@ -36,8 +36,8 @@ def relocate_root(library: Path, old: str | os.PathLike[str], new: str | os.Path
                 root != source and (is_below(root, target) or is_below(target, root))
             ):
                 raise FolderInvalid(
-                    f"{new} and the folder {root} of this library overlap. Scan it instead: "
-                    f"imgsearch index {root}"
+                    f"{new} is the folder {root} of this library, or one inside or around it. "
+                    f"Forget that one first: imgsearch remove {root}"
                 )
         with CatalogReader(library) as reader:
             [(files,)] = reader.rows("SELECT count(*) FROM file WHERE root_id = ?", known[source])
