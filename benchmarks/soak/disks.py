@@ -193,13 +193,22 @@ def lost(before: dict[str, Any], after: dict[str, Any]) -> str:
 def fingerprint(folder: Path) -> dict[str, tuple[object, ...]]:
     """Return kind, size, times, owner and content of everything below a folder, by path."""
     found: dict[str, tuple[object, ...]] = {}
-    for place, folders, files in os.walk(os.fsencode(folder)):
-        for name in (*folders, *files):
+    # `os.walk` calls itself for every level, which ends at a depth of 1,000.
+    waiting = [os.fsencode(folder)]
+    while waiting:
+        place = waiting.pop()
+        try:
+            names = os.listdir(place)
+        except OSError:
+            continue  # Too long a path.
+        for name in names:
             path = os.path.join(place, name)
             try:
                 facts = os.lstat(path)
             except OSError:
-                continue  # Too long a path, or a process that has ended.
+                continue  # Too long a path.
+            if stat.S_ISDIR(facts.st_mode):
+                waiting.append(path)
             content = b""
             if stat.S_ISREG(facts.st_mode) and 0 < facts.st_size < _LARGEST_READ:
                 with open(path, "rb") as file:
