@@ -22,6 +22,9 @@ from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NOBODY = 65534
+# Root without its powers, for whom permissions count as for anybody; the owner of what must not be
+# written is `NOBODY`. A real other user may not even read this interpreter.
+UNPRIVILEGED = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 # No command that is attacked here takes a tenth of that.
 _LONGEST_SECONDS = 300
 _FILLER = ".filler"
@@ -53,13 +56,13 @@ class Ran:
 def imgsearch(
     *arguments: str | Path,
     environment: Mapping[str, str] | None = None,
-    as_nobody: bool = False,
+    without_powers: bool = False,
     before: Sequence[str] = (),
 ) -> Ran:
     """Run the command line of this repository, `before` it another program (strace)."""
     command = [*before, sys.executable, "-m", "imgsearch", *map(str, arguments)]
-    if as_nobody:
-        command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *command]
+    if without_powers:
+        command = [*UNPRIVILEGED, *command]
     own = {"PYTHONPATH": str(REPOSITORY), "XDG_CONFIG_HOME": "/nonexistent/config"}
     try:
         done = subprocess.run(

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from attack import Attack, Outcome, Setting
-from disks import NOBODY, contents, fingerprint, imgsearch, make_photos, need_root
+from disks import contents, fingerprint, imgsearch, make_photos, need_root
 from PIL import Image
 
 _FOLDER_OF = 100_000
@@ -221,9 +221,7 @@ def unreadable(setting: Setting) -> Outcome:
             parent.chmod(0o755)
     photos, library = base / "photos", base / "library"
     make_photos(photos, 60, seed=3)
-    library.mkdir()
-    os.chown(library, NOBODY, NOBODY)
-    imgsearch("index", photos, "--library", library, as_nobody=True)
+    imgsearch("index", photos, "--library", library, without_powers=True)
     whole = contents(library)
     for mode, target in (
         (0, photos / "000"),
@@ -233,11 +231,11 @@ def unreadable(setting: Setting) -> Outcome:
         outcome.times += 1
         before = target.stat().st_mode
         target.chmod(mode)
-        ran = imgsearch("index", photos, "--library", library, as_nobody=True)
+        ran = imgsearch("index", photos, "--library", library, without_powers=True)
         target.chmod(before)
         if ran.unclear or ran.code or contents(library) != whole:
             outcome.broken.append(f"{target.name}, mode {mode:o}: {ran.unclear or ran.stderr}")
-    root = imgsearch("index", photos / "000/00001.jpg", "--library", library, as_nobody=True)
+    root = imgsearch("index", photos / "000/00001.jpg", "--library", library, without_powers=True)
     outcome.times += 1
     if root.code != 2 or root.unclear:
         outcome.broken.append(f"a root that is a file: {root}")
@@ -255,7 +253,7 @@ ATTACKS = [
     Attack(
         "unreadable",
         "What cannot be read is told, and what is known of it is kept",
-        "folders and files without permissions, as user nobody; a root that is a file",
+        "folders and files without permissions, to a user without powers; a root that is a file",
         unreadable,
     ),
 ]

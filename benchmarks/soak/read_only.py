@@ -14,7 +14,9 @@ from pathlib import Path
 
 from attack import Attack, CannotAttack, Outcome, Setting
 from disks import (
+    NOBODY,
     REPOSITORY,
+    UNPRIVILEGED,
     contents,
     fingerprint,
     imgsearch,
@@ -51,11 +53,13 @@ def read_only_library(setting: Setting) -> Outcome:
         imgsearch("similar", "--library", library)
         _leave(library, state)
         held = len(contents(shutil.copytree(library, setting.work / f"copy-{number}"))["files"])
+        for path in (library, *library.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
         before = fingerprint(library)
-        for way in ("read-only mount", "user nobody"):
+        for way in ("read-only mount", "another user"):
             place = setting.work / f"place-{number}"
             with _unwritable(library, place, way):
-                broken = list(_read(place, way == "user nobody", held))
+                broken = list(_read(place, way == "another user", held))
                 outcome.broken += [f"{state}, {way}: {what}" for what in broken]
             outcome.times += len(_READING) + 2
         if fingerprint(library) != before:
@@ -71,11 +75,12 @@ def _leave(library: Path, state: str) -> None:
             cache.unlink()
     if not state.startswith("wal"):
         return
-    # One photo less, committed in the WAL only.
+    # One file more, committed in the WAL only.
     code = (
         "import os, sqlite3, sys\n"
         "c = sqlite3.connect(sys.argv[1])\n"
-        "c.execute('DELETE FROM file WHERE id = (SELECT min(id) FROM file)')\n"
+        "c.execute('INSERT INTO file (root_id, path, size, mtime_ns, picture_id)"
+        " SELECT root_id, 1, size, mtime_ns, picture_id FROM file LIMIT 1')\n"
         "c.commit()\n"
         "os._exit(0)"
     )
@@ -93,27 +98,29 @@ def _unwritable(library: Path, place: Path, way: str) -> Iterator[None]:
         yield
 
 
-def _read(library: Path, as_nobody: bool, held: int) -> Iterator[str]:
+def _read(library: Path, without_powers: bool, held: int) -> Iterator[str]:
     for command in _READING:
-        ran = imgsearch(*command, "--library", library, as_nobody=as_nobody)
+        ran = imgsearch(*command, "--library", library, without_powers=without_powers)
         if ran.code or ran.unclear:
             yield f"{command[0]}: {ran.unclear or ran.stderr[-200:]}"
-    status = imgsearch("status", "--library", library, as_nobody=as_nobody).stdout
+    status = imgsearch("status", "--library", library, without_powers=without_powers).stdout
     if f"in {held} files" not in status:
         yield f"not all that is committed was read: {status[:200]}"
-    ran = imgsearch("index", library.parent / "photos", "--library", library, as_nobody=as_nobody)
+    ran = imgsearch(
+        "index", library.parent / "photos", "--library", library, without_powers=without_powers
+    )
     if ran.code != 1 or ran.unclear or "cannot be written" not in ran.stderr:
         yield f"index: {ran.unclear or ran}"
-    page = _page(library, as_nobody)
+    page = _page(library, without_powers)
     if page:
         yield f"page: {page}"
 
 
-def _page(library: Path, as_nobody: bool) -> str:
+def _page(library: Path, without_powers: bool) -> str:
     """Start the page and fetch it and a thumbnail; return what went wrong."""
     command = [sys.executable, "-m", "imgsearch", "ui", "--no-browser", "--library", str(library)]
-    if as_nobody:
-        command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
+    if without_powers:
+        command = [*UNPRIVILEGED, *command]
     connection = sqlite3.connect(f"{(library / 'catalog.sqlite').as_uri()}?immutable=1", uri=True)
     [(content,)] = connection.execute("SELECT hex(content_hash) FROM picture LIMIT 1").fetchall()
     connection.close()
