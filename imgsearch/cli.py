@@ -27,6 +27,8 @@ from imgsearch.cli_options import (
     print_json,
 )
 from imgsearch.cli_query import add_query_commands
+from imgsearch.cli_relocate import EXAMPLES as RELOCATE_EXAMPLES
+from imgsearch.cli_relocate import relocate
 from imgsearch.cli_similar import EXAMPLES, similar
 from imgsearch.cli_watch import EXAMPLES as WATCH_EXAMPLES
 from imgsearch.cli_watch import watch
@@ -254,6 +256,7 @@ add_query_commands(app)
 app.command(epilog=examples(*EXAMPLES))(similar)
 app.command(epilog=examples(*WATCH_EXAMPLES))(watch)
 add_doctor_commands(app)
+app.command(epilog=examples(*RELOCATE_EXAMPLES))(relocate)
 app.add_typer(models_app)
 
 

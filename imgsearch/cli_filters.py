@@ -65,6 +65,10 @@ HasPlaceOption = Annotated[
     Optional[bool],  # noqa: UP045
     typer.Option("--gps/--no-gps", help="With, or without, a place."),
 ]
+OfflineOption = Annotated[
+    Optional[bool],  # noqa: UP045
+    typer.Option("--offline/--no-offline", help="Only, or without, what is on no disk there now."),
+]
 OrientationOption = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--orientation", metavar="SHAPE", help="landscape, portrait or square."),
@@ -113,6 +117,7 @@ def filters_of(
     lenses: Sequence[str] | None = None,
     near: str | None = None,
     has_place: bool | None = None,
+    offline: bool | None = None,
     orientations: Sequence[str] | None = None,
     min_size: str | None = None,
     max_size: str | None = None,
@@ -137,6 +142,7 @@ def filters_of(
         lenses=tuple(map(_somewhere, lenses or ())),
         near=None if near is None else _near(near),
         has_place=has_place,
+        offline=offline,
         orientations=tuple(one.lower() for one in orientations or ()),
         min_pixels=_size(min_size, _PIXELS, "2MP"),
         max_pixels=_size(max_size, _PIXELS, "2MP"),

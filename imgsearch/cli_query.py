@@ -31,6 +31,7 @@ from imgsearch.cli_filters import (
     MinSizeOption,
     NameOption,
     NearOption,
+    OfflineOption,
     OnOption,
     OrientationOption,
     RatingOption,
@@ -143,8 +144,18 @@ SaveOption = Annotated[
 
 
 _FILTERS = (
-    *("folder", "after", "before", "on", "dates", "camera", "lens", "near", "gps", "orientation"),
-    *("min_size", "max_size", "min_bytes", "max_bytes", "type_", "rating", "keyword", "name"),
+    *("folder", "after", "before", "on", "dates", "camera", "lens", "near", "gps", "offline"),
+    *(
+        "orientation",
+        "min_size",
+        "max_size",
+        "min_bytes",
+        "max_bytes",
+        "type_",
+        "rating",
+        "keyword",
+        "name",
+    ),
 )
 _FORMS = ("as_json", "paths", "null", "preview", "output")
 # Parameters of `query`, each with those that would do nothing beside it.
@@ -171,6 +182,7 @@ def query(
     lens: LensOption = None,
     near: NearOption = None,
     gps: HasPlaceOption = None,
+    offline: OfflineOption = None,
     orientation: OrientationOption = None,
     min_size: MinSizeOption = None,
     max_size: MaxSizeOption = None,
@@ -225,6 +237,7 @@ def query(
         lenses=lens,
         near=near,
         has_place=gps,
+        offline=offline,
         orientations=orientation,
         min_size=min_size,
         max_size=max_size,

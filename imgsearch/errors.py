@@ -90,6 +90,10 @@ class LibraryFull(LibraryError):
     """The disk that holds the library is full."""
 
 
+class LibraryFaulty(LibraryError):
+    """The disk that holds the library reports errors."""
+
+
 class LibraryBusy(LibraryError):
     """Another process is writing this library."""
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from imgsearch.errors import ImageUnreadable, OutputInvalid, PhotoNotFound, QueryInvalid
+from imgsearch.errors import (
+    ImageUnreadable,
+    OutputFailed,
+    OutputInvalid,
+    PhotoNotFound,
+    QueryInvalid,
+)
 from imgsearch.library import Library
 from imgsearch.search.results import SearchHit
 
@@ -29,7 +36,7 @@ def write_explanations(
     The folder is made if it is not there. Files that an earlier call wrote are replaced; any other
     file keeps its content, and the new one gets another number in its name. A picture whose file
     cannot be read any more is left out. Returns the paths written. Raises OutputInvalid,
-    HeatMapUnavailable, QueryInvalid or a LibraryError.
+    OutputFailed, HeatMapUnavailable, QueryInvalid or a LibraryError.
     """
     if not words.strip():
         raise QueryInvalid("Only words can be shown in pictures: say what to look for.")
@@ -48,6 +55,11 @@ def write_explanations(
             _write(path, _marked(picture))
             written.append(path)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise OutputFailed(
+                f"Cannot write into {place}: {error.strerror}. {len(written)} pictures are "
+                "written. Free some space or name another folder, then run it again."
+            ) from error
         raise OutputInvalid(
             f"Cannot write into {place}: {error.strerror or error}. Name another folder."
         ) from error

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from imgsearch.encoders import STARTER, Encoder, load_encoder
-from imgsearch.errors import PhotoNotFound, QueryInvalid, RootUnknown, UsageError
+from imgsearch.errors import PhotoNotFound, QueryInvalid, UsageError
 from imgsearch.settings import IndexSettings, default_library_path, preferred_model
 
 if TYPE_CHECKING:
@@ -470,7 +470,8 @@ class Library:
         with self._grouping, CatalogReader(self.path) as reader:
             if reader.is_uninitialised():
                 return ()
-            state = reader.meta("library_id"), reader.meta("generation"), least, wanted
+            offline = reader.offline_folders()
+            state = reader.meta("library_id"), reader.meta("generation"), least, wanted, offline
             if self._groups is not None and self._groups[0] == state:
                 return self._groups[1]
             groups, complete = self._grouped(
@@ -563,25 +564,14 @@ class Library:
         )
 
     def remove(self, root: str | os.PathLike[str]) -> int:
-        """Forget a folder, never touching its photos; return how many files it had.
+        """Forget a root, or a disk inside one, never touching its photos; return how many files.
 
         Raises RootUnknown or a LibraryError.
         """
-        from imgsearch.data.catalog import Catalog
-        from imgsearch.data.connection import connect_read_only
-        from imgsearch.data.lock import writer_lock
-        from imgsearch.data.photo_store import remove_root
         from imgsearch.data.thumbnail_store import ThumbnailStore
+        from imgsearch.indexer.relocate import forget_folder
 
-        # Opening for writing would create a library that is not there.
-        connect_read_only(self.path).close()
-        if not os.fspath(root):
-            raise RootUnknown("No folder was named. `imgsearch status` lists those of the library.")
-        given = os.path.abspath(os.path.expanduser(root))
-        with Catalog(self.path) as catalog, writer_lock(self.path):
-            # As it was named when it was indexed; or, by way of a link, the folder behind it.
-            known = given if given in catalog.roots() else os.path.realpath(given)
-            files = remove_root(catalog, known)
+        files = forget_folder(self.path, root)
         with ThumbnailStore(self.path) as thumbnails:
             thumbnails.prune()
         self._forget_signatures()
@@ -617,6 +607,16 @@ class Library:
 
         self.close()
         return restore_backup(self.path, Path(os.path.expanduser(path)), force=force)
+
+    def relocate(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> int:
+        """Let the photos of the root `old` be at `new`; return how many files it has.
+
+        Nothing is read again but a few files, to see that they are there. Raises RootUnknown,
+        FolderInvalid or a LibraryError.
+        """
+        from imgsearch.indexer.relocate import relocate_root
+
+        return relocate_root(self.path, old, new)
 
     def _grouped(
         self,

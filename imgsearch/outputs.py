@@ -60,6 +60,8 @@ class Kind(Enum):
     TEXT = "text"
     INTEGER = "integer"
     REAL = "real"
+    # True or false; in CSV these words in small letters.
+    FLAG = "flag"
     # Local time in ISO 8601, to the second; in Parquet a timestamp without a zone.
     MOMENT = "moment"
     # File names: a list in JSON and Parquet, a JSON list in a cell of CSV.
@@ -104,6 +106,7 @@ COLUMNS = (
     Column("content_hash", Kind.TEXT, lambda row: row.hit.content_hash),
     Column("picture_id", Kind.INTEGER, lambda row: row.hit.picture_id),
     Column("duplicates", Kind.PATHS, lambda row: list(row.hit.duplicates)),
+    Column("offline", Kind.FLAG, lambda row: row.hit.offline),
 )
 # What is told of a hit by itself, where no single query stands behind it.
 HIT_COLUMNS = tuple(column for column in COLUMNS if column.name not in ("query", "rank"))
@@ -211,6 +214,8 @@ class CsvTable:
         self._line([self._cell(value) for value in values])
 
     def _cell(self, value: object) -> object:
+        if isinstance(value, bool):
+            return str(value).lower()
         if isinstance(value, list):
             value = json.dumps(value, ensure_ascii=False) if value else None
         if not isinstance(value, str):
@@ -266,6 +271,7 @@ def _write_parquet(rows: Iterable[Row], file: BinaryIO) -> None:
         Kind.TEXT: pa.string(),
         Kind.INTEGER: pa.int64(),
         Kind.REAL: pa.float64(),
+        Kind.FLAG: pa.bool_(),
         Kind.MOMENT: pa.timestamp("s"),
         Kind.PATHS: pa.list_(pa.string()),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -72,7 +73,8 @@ def print_results(
         if show is not None:
             show(hit)
         measure = hit.date[:10] if hit.strength is None else hit.strength
-        print(f"{rank:3d}  {measure:>3}  {_linked(hit.path)}{_more_of(hit)}")
+        away = "  (offline)" if hit.offline else ""
+        print(f"{rank:3d}  {measure:>3}  {_linked(hit.path)}{away}{_more_of(hit)}")
         if hit.parts:
             parts = ", ".join(f"{printable(one.part)} {one.strength}" for one in hit.parts)
             print(f"          id {hit.picture_id}: {parts}")
@@ -203,7 +205,7 @@ def print_report(report: IndexReport) -> None:
         rate = f", {report.photos_per_second:.1f} photos/s" if report.embedded else ""
         print(f"Model: {printable(report.model)}. {report.seconds:.1f} s{rate}.")
         print(f"{counts[0].upper()}{counts[1:]}.")
-    if not report.seen_any:
+    if not report.seen_any and not report.kept_roots:
         print("There are no photos in what was given.")
     for failure in report.failures[:_FAILURES_SHOWN]:
         print(f"  failed: {printable(failure.path)}: {printable(failure.reason)}")
@@ -223,10 +225,17 @@ def print_report(report: IndexReport) -> None:
         )
     for place in report.unreadable:
         print_note(f"Cannot read {place}; what the library knows of it was kept.")
+    for old, new in report.moved_roots:
+        print_note(f"{new} holds the photos that were at {old}: found again, nothing lost.")
+    for folder, roots in report.doubtful_roots:
+        print_note(
+            f"{folder} may be any of {', '.join(roots)}, at another place. It was added as a new "
+            "folder; forget the others with: imgsearch remove FOLDER"
+        )
     for root in report.kept_roots:
         print_note(
-            f"{root} is empty now. In case its disk is not plugged in, its photos were kept; "
-            f"to forget them: imgsearch remove {root}"
+            f"{root} is offline (its disk is not plugged in, or it is empty). Its photos were "
+            f"kept; to forget them: imgsearch remove {shlex.quote(root)}"
         )
 
 
@@ -263,8 +272,10 @@ def print_status(status: LibraryStatus) -> None:
         )
     for root in status.roots:
         failed = f", {root.failed} failed" if root.failed else ""
-        absent = "" if root.present else "  (not there now)"
+        absent = "" if root.present else "  (offline: not there now)"
         print(f"Folder    {printable(root.path)}: {root.files} files{failed}{absent}")
+        for inner in root.offline if root.present else ():
+            print(f"  offline {printable(inner)}: not there now")
 
 
 def print_models(models: Sequence[ModelListing]) -> None:

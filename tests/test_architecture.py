@@ -49,6 +49,7 @@ ALLOWED = {
     "cli_doctor": {"cli_options", "library", "doctor", "data"},
     "cli_similar": {"cli_options", "cli_interruption", "library", "search", "terminal"},
     "cli_watch": {"cli_options", "cli_interruption", "library", "indexer", "terminal"},
+    "cli_relocate": {"cli_options", "library", "data"},
     "cli": {
         "cli_arguments",
         "cli_watch",
@@ -56,6 +57,7 @@ ALLOWED = {
         "cli_interruption",
         "cli_options",
         "cli_similar",
+        "cli_relocate",
         "cli_models",
         "cli_query",
         "library",

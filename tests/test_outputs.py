@@ -25,7 +25,7 @@ from imgsearch.outputs import COLUMNS, CsvStream, Format, as_json, write_results
 NAMES = [
     "query", "rank", "path", "score", "strength", "date", "width", "height", "format", "byte_size",
     "camera", "lens", "latitude", "longitude", "rating", "keywords", "content_hash",
-    "picture_id", "duplicates",
+    "picture_id", "duplicates", "offline",
 ]  # fmt: skip
 ODD_PATH = os.fsdecode(b'/photos/caf\xff, "x"\n.jpg')
 

@@ -28,6 +28,7 @@ from imgsearch.data.connection import (
 )
 from imgsearch.data.migrations import migrate
 from imgsearch.data.paths import to_stored
+from imgsearch.data.presence import PLACES_KEY
 from imgsearch.data.rehearsal import LARGE_TABLES, SMALL_TABLES, hide_behind_copies
 from imgsearch.data.schema import Base, Embedding, Failure, File, Meta, Model, Root
 
@@ -284,4 +285,5 @@ def _absorb(session: Session, outer: Root, inner: Root) -> None:
             text(_ABSORB.format(table=table.__tablename__)),
             {"outer": outer.id, "inner": inner.id, "prefix": prefix},
         )
+    session.execute(delete(Meta).where(Meta.key == PLACES_KEY.format(inner.id)))
     session.execute(delete(Root).where(Root.id == inner.id))

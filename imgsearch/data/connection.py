@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from imgsearch.data.detached import connect_detached, wants_detaching
 from imgsearch.errors import (
     ImgsearchError,
     LibraryBusy,
     LibraryDamaged,
     LibraryError,
+    LibraryFaulty,
     LibraryFull,
     LibraryNotFound,
     LibraryReadOnly,
@@ -30,6 +32,8 @@ _SMALLEST_DATABASE = 512
 NO_TEXT = "Could not decode to UTF-8"
 # How long a writer or reader waits for another process's transaction (seconds); batches are short.
 BUSY_TIMEOUT_SECONDS = 30.0
+# The shared memory of a WAL database begins with 32 kB (bytes); less space than twice that is none.
+_SPACE_TO_WORK = 65_536
 
 
 def catalog_path(library: Path) -> Path:
@@ -66,33 +70,31 @@ def connect_writable(library: Path) -> sqlite3.Connection:
 
 
 def connect_read_only(library: Path) -> sqlite3.Connection:
-    """Open an existing catalog for reading; works on a read-only mount too.
+    """Open an existing catalog for reading; works on a read-only mount and a full disk, too.
 
-    Raises LibraryNotFound, LibraryDamaged or LibraryTooNew.
+    There it is a `DetachedConnection`, which does not see what is committed later. Raises
+    LibraryNotFound, LibraryDamaged or LibraryTooNew.
     """
     path = catalog_path(library)
     if not path.is_file():
         raise LibraryNotFound(
             f"There is no library in {library} yet. Make one with: imgsearch index FOLDER"
         )
-    uri = path.resolve().as_uri()
     with translated_errors(library):
         check_size(library)
         connection = sqlite3.connect(
-            f"{uri}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_SECONDS, check_same_thread=False
+            f"{path.resolve().as_uri()}?mode=ro",
+            uri=True,
+            timeout=BUSY_TIMEOUT_SECONDS,
+            check_same_thread=False,
         )
         try:
             connection.execute("PRAGMA schema_version")
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
             connection.close()
-            # A WAL database needs a shared-memory file beside it, which cannot be made in a folder
-            # that is not writable for us. `immutable` reads without it, and without the work of
-            # another user who may be writing there at this moment.
-            if os.access(library, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+            if not wants_detaching(error):
                 raise
-            connection = sqlite3.connect(
-                f"{uri}?mode=ro&immutable=1", uri=True, check_same_thread=False
-            )
+            connection = connect_detached(path)
         try:
             check_identity(connection, library)
         except BaseException:
@@ -171,10 +173,18 @@ def translate(error: sqlite3.Error | OSError, library: Path) -> LibraryError:
             f"The library {library} cannot be written. Give another folder with --library, or "
             "change its permissions."
         )
-    if name.startswith("SQLITE_FULL") or number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    full = name.startswith("SQLITE_FULL") or number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    faulty = name.startswith("SQLITE_IOERR") or number == errno.EIO
+    if full or (faulty and _has_no_space(library)):
         return LibraryFull(
             f"The disk that holds the library {library} is full. What was committed is safe; free "
             "some space and run the same command again."
+        )
+    if faulty:
+        return LibraryFaulty(
+            f"The disk that holds the library {library} reports an error ({error}). What was "
+            "committed is as safe as the disk is: check it and its cable, make a backup, then run "
+            "the same command again."
         )
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return LibraryBusy(
@@ -187,3 +197,12 @@ def translate(error: sqlite3.Error | OSError, library: Path) -> LibraryError:
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_ERROR")):
         return damaged(library)
     return LibraryError(f"The library {library} cannot be used: {error}.")
+
+
+def _has_no_space(library: Path) -> bool:
+    """Tell whether a disk is so full that SQLite cannot work: it then speaks of I/O errors."""
+    try:
+        facts = os.statvfs(library)
+    except (OSError, AttributeError):
+        return False
+    return facts.f_bavail * facts.f_frsize < _SPACE_TO_WORK

@@ -22,8 +22,8 @@ class Facets:
 
     `folders` maps absolute paths to short labels; `cameras`, `lenses`, `formats`, `keywords` and
     `ratings` (-1 to 5) map to counts; `placed` is how many pictures have a coordinate;
-    `roots` are the folders that were indexed; `absent_folders` are those of them that are not there
-    now (a disk that is unplugged).
+    `roots` are the folders that were indexed; `absent_folders` are those of them, or inside them,
+    that are not there now (a disk that is unplugged).
     """
 
     pictures: int = 0
@@ -37,9 +37,8 @@ class Facets:
     roots: tuple[str, ...] = ()
     absent_folders: tuple[str, ...] = ()
 
-    def with_present_folders(self) -> Facets:
-        """Return the same with another look at which roots are there."""
-        absent = tuple(path for path in self.roots if not os.path.isdir(path))
+    def with_absent_folders(self, absent: tuple[str, ...]) -> Facets:
+        """Return the same with other folders that are not there."""
         return replace(self, absent_folders=absent)
 
 

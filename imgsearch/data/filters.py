@@ -47,8 +47,9 @@ class Filters:
     "square"; `formats` are as Pillow names them ("JPEG"); `min_pixels` (included) and `max_pixels`
     (excluded) count width times height, `min_bytes` and `max_bytes` the file's size in the same
     way. `has_place` asks for pictures with, or without, a coordinate; `min_rating` for 0 to 5
-    stars; `keywords` are whole words or phrases in upper or lower case; `names` are shell patterns
-    for files, see `NamePatterns`. Raises QueryInvalid for values that make no sense.
+    stars; `offline` asks for pictures of which every file, or not every file, is on a disk that is
+    not there now; `keywords` are whole words or phrases in upper or lower case; `names` are shell
+    patterns for files, see `NamePatterns`. Raises QueryInvalid for values that make no sense.
 
     Of a picture that several files show, one file must meet all that is asked of files: folder,
     name, and day of change.
@@ -70,6 +71,7 @@ class Filters:
     names: tuple[str, ...] = ()
     min_bytes: int | None = None
     max_bytes: int | None = None
+    offline: bool | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -153,6 +155,7 @@ def _matching(reader: CatalogReader, model: StoredModel, filters: Filters) -> tu
         _in_shapes(filters.orientations),
         _near(reader, filters.near),
         _labelled(filters.keywords),
+        _offline(reader, filters.offline),
         _at_least("p.rating", filters.min_rating),
         _at_least("p.width * p.height", filters.min_pixels),
         _below("p.width * p.height", filters.max_pixels),
@@ -201,6 +204,15 @@ def _called(column: str, names: tuple[str, ...]) -> tuple[str, list[Any]]:
     literal = [re.sub(r"[%_\\]", r"\\\g<0>", _storable(name)) for name in names]
     patterns = [name.replace("*", "%").replace("?", "_") for name in literal]
     return _any_of([f"{column} LIKE ? ESCAPE '\\'"] * len(patterns)), patterns
+
+
+def _offline(reader: CatalogReader, wanted: bool | None) -> tuple[str, list[Any]]:
+    folders = () if wanted is None else reader.offline_folders()
+    if not folders:
+        return ("0", []) if wanted else ("", [])
+    away, values = _in_folders(reader, folders)
+    there = f"p.id IN (SELECT f.picture_id FROM file f WHERE NOT {away})"
+    return f"NOT {there}" if wanted else there, values
 
 
 def _labelled(keywords: tuple[str, ...]) -> tuple[str, list[Any]]:

@@ -98,6 +98,9 @@ def back_up(library: Path, version: int) -> Path:
     """
     path = catalog_path(library)
     target = path.with_name(f"{path.name}.v{version}.backup")
+    # Whoever is here holds the catalog: nobody else is making this copy.
+    for left in path.parent.glob(f".{target.name}.*"):
+        left.unlink(missing_ok=True)
     with draft_of(target) as draft, closing(connect_read_only(library)) as source:
         copy_database(source, draft)
         os.replace(draft, target)

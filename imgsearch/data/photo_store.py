@@ -15,8 +15,9 @@ from imgsearch.data.catalog import Catalog, bump_generation
 from imgsearch.data.checksums import checksum
 from imgsearch.data.keyword_store import add_keywords
 from imgsearch.data.paths import to_stored
+from imgsearch.data.presence import PLACES_KEY
 from imgsearch.data.records import FACTS_VERSION, FileFailure, FileStat, NewPhoto, PictureFacts
-from imgsearch.data.schema import Embedding, File, Picture, Root
+from imgsearch.data.schema import Embedding, File, Meta, Picture, Root
 from imgsearch.errors import RootUnknown
 
 # The facts that are columns of the table of pictures.
@@ -150,14 +151,14 @@ class PhotoStore:
             as_it_was = seen - replaced
             outdated = [file_id for file_id, *stat in known if tuple(stat) not in as_it_was]
             if outdated:
-                _delete_files(connection, outdated)
+                delete_files(connection, outdated)
 
     def remove_files(self, file_ids: Sequence[int]) -> None:
         """Forget files that are gone; pictures left without a file become orphans."""
         if not file_ids:
             return
         with self._catalog.statements() as connection:
-            _delete_files(connection, file_ids)
+            delete_files(connection, file_ids)
 
     def count_without_vectors(self) -> int:
         """Return how many pictures that a file shows have no vector of the model."""
@@ -203,6 +204,8 @@ def remove_root(catalog: Catalog, path: str) -> int:
         session.execute(text("CREATE TEMPORARY TABLE candidate (id INTEGER PRIMARY KEY)"))
         session.execute(text(_ADD_CANDIDATES), {"root": root.id})
         session.execute(delete(Root).where(Root.id == root.id))
+        # The next root may get the same id.
+        session.execute(delete(Meta).where(Meta.key == PLACES_KEY.format(root.id)))
         # Whoever removes a folder wants it forgotten now: no grace period for its pictures.
         session.execute(text(_DELETE_CANDIDATES))
         session.execute(text("DROP TABLE temp.candidate"))
@@ -210,7 +213,8 @@ def remove_root(catalog: Catalog, path: str) -> int:
     return count
 
 
-def _delete_files(connection: sqlite3.Connection, file_ids: Sequence[int]) -> None:
+def delete_files(connection: sqlite3.Connection, file_ids: Sequence[int]) -> None:
+    """Delete rows of files, inside the caller's transaction; their pictures may become orphans."""
     ids = [(file_id,) for file_id in file_ids]
     lost = execute_rows(connection, _DELETE_FILES, ids)
     _mark_orphans(connection, lost)

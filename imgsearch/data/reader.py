@@ -27,7 +27,9 @@ from imgsearch.data.connection import (
     schema_version,
     translated_errors,
 )
+from imgsearch.data.detached import DetachedConnection, Seen
 from imgsearch.data.paths import from_stored, to_stored
+from imgsearch.data.presence import is_offline, offline_folders
 from imgsearch.data.records import PictureFacts
 
 _PAGE = 10_000
@@ -48,6 +50,7 @@ class StoredModel:
 class StoredPicture:
     """A picture as a result shows it; `paths` are absolute, in alphabetical order.
 
+    Those that are on no disk that is there now come last; `offline` tells whether all are such.
     `modified` is when the oldest of its files was changed last (Unix time).
     """
 
@@ -57,6 +60,7 @@ class StoredPicture:
     byte_size: int
     modified: float
     facts: PictureFacts
+    offline: bool = False
 
 
 class CatalogReader:
@@ -69,7 +73,10 @@ class CatalogReader:
         """
         self.library = library
         self._identity = _identity(library)
+        seen = Seen.now(catalog_path(library))
         self._connection = connect_read_only(library)
+        # What does not see later commits must be opened again after them.
+        self._seen = seen if isinstance(self._connection, DetachedConnection) else None
         if 0 < schema_version(self._connection) < SCHEMA_VERSION:
             self._connection.close()
             self._migrate()
@@ -100,7 +107,12 @@ class CatalogReader:
             self._connection.rollback()
 
     def is_current(self) -> bool:
-        """Tell whether the open file still is the library's catalog: not deleted, not replaced."""
+        """Tell whether this view shows the library's catalog as it is: not deleted, not replaced.
+
+        Where later commits cannot be seen, see `detached`, it is not after one of them.
+        """
+        if self._seen is not None and self._seen != Seen.now(catalog_path(self.library)):
+            return False
         return self._identity is not None and self._identity == _identity(self.library)
 
     def _migrate(self) -> None:
@@ -202,7 +214,8 @@ class CatalogReader:
             " CROSS JOIN file f ON f.picture_id = p.id CROSS JOIN root r ON r.id = f.root_id",
             json.dumps([int(one) for one in ids]),
         )
-        paths: dict[int, list[str]] = {}
+        offline = self.offline_folders() if rows else ()
+        paths: dict[int, list[tuple[bool, str]]] = {}
         modified: dict[int, int] = {}
         facts: dict[int, tuple[Any, ...]] = {}
         for id_, root, path, mtime_ns, *rest in rows:
@@ -211,7 +224,8 @@ class CatalogReader:
             # A catalog is a file like any other: what it says must not lead out of its roots.
             if not full.startswith(folder.rstrip(os.sep) + os.sep):
                 continue
-            paths.setdefault(id_, []).append(full)
+            away = bool(offline) and is_offline(full, offline)
+            paths.setdefault(id_, []).append((away, full))
             modified[id_] = min(mtime_ns, modified.get(id_, mtime_ns))
             facts[id_] = tuple(rest)
         keywords: dict[int, list[str]] = {}
@@ -225,10 +239,11 @@ class CatalogReader:
             id_: StoredPicture(
                 id=id_,
                 content_hash=rest[0],
-                paths=tuple(sorted(paths[id_])),
+                paths=tuple(full for _, full in sorted(paths[id_])),
                 byte_size=rest[1],
                 modified=modified[id_] / 1e9,
                 facts=PictureFacts(*(*rest[2:], tuple(keywords.get(id_, ())))),
+                offline=all(away for away, _ in paths[id_]),
             )
             for id_, rest in facts.items()
         }
@@ -253,6 +268,10 @@ class CatalogReader:
             if len(found):
                 return int(found[0])
         return None
+
+    def offline_folders(self) -> tuple[str, ...]:
+        """Return the folders of the library that are not there now; see `presence`."""
+        return offline_folders(self)
 
     def roots(self) -> list[str]:
         """Return the absolute paths of the library's roots."""

@@ -122,13 +122,17 @@ class FailedFile:
 
 @dataclass(frozen=True, slots=True)
 class RootStatus:
-    """A folder of the library and what is known below it; `scanned_at` is Unix time."""
+    """A folder of the library and what is known below it; `scanned_at` is Unix time.
+
+    `offline` are the folders that are not there now: its own path, or disks mounted inside it.
+    """
 
     path: str
     files: int
     failed: int
     present: bool
     scanned_at: float | None
+    offline: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

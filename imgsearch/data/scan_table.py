@@ -180,12 +180,6 @@ class ScanTable:
         with self._catalog.transaction() as session:
             return session.execute(select(func.count()).select_from(_scanned)).scalar_one()
 
-    def holds_files(self, root_id: int) -> bool:
-        """Tell whether the catalog has files of this root."""
-        with self._catalog.transaction() as session:
-            found = session.scalar(select(File.id).where(File.root_id == root_id).limit(1))
-            return found is not None
-
     def count_pending(self, model_id: int, *, retry_failed: bool) -> int:
         """Return how many scanned files need work."""
         statement = select(func.count()).select_from(_pending(model_id, retry_failed).subquery())

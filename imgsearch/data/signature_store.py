@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from imgsearch.data.connection import BUSY_TIMEOUT_SECONDS, translate
+from imgsearch.data.detached import connect_immutable, wants_detaching
 
 FILE_NAME = "similar.sqlite"
 # Both kinds of ids are never used twice, so that what another process holds cannot change meaning.
@@ -39,18 +40,20 @@ CREATE INDEX IF NOT EXISTS pair_other ON pair (other);
 INSERT OR IGNORE INTO meta VALUES ('round', '0');
 """
 _DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_ERROR")
-_READ_ONLY = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
 
 
 class SignaturesLost(Exception):
-    """The cache was damaged and has been deleted; whatever was read from it is void."""
+    """The cache was damaged and is deleted, or cannot be written any more and goes on in memory.
+
+    Whatever was read from it is void; what was to be done has to be begun again.
+    """
 
 
 class SignatureStore:
     """Signatures by content hash (SHA-256), and alike pairs. Safe to use from several threads.
 
-    In a folder that cannot be written it lives in memory. Every method may raise SignaturesLost, or
-    a LibraryError such as LibraryFull.
+    Where its file cannot be written (a read-only folder, a full disk) it lives in memory. Every
+    method may raise SignaturesLost, or a LibraryError such as LibraryBusy.
     """
 
     def __init__(self, library: Path, version: str) -> None:
@@ -60,6 +63,7 @@ class SignatureStore:
         self._version = version
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._in_memory = False
 
     def __enter__(self) -> SignatureStore:
         return self
@@ -193,21 +197,27 @@ class SignatureStore:
                 raise SignaturesLost(str(self._path)) from error
             except sqlite3.Error as error:
                 name = getattr(error, "sqlite_errorname", "")
-                if not name.startswith(_DAMAGED):
+                if wants_detaching(error) and not self._in_memory:
+                    self._release()
+                    self._in_memory = True
+                elif name.startswith(_DAMAGED):
+                    self._delete()
+                else:
                     self._release()
                     raise translate(error, self._library) from error
-                self._delete()
                 raise SignaturesLost(str(self._path)) from error
 
     def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
+        if self._connection is None and not self._in_memory:
             try:
                 self._connect(f"{self._path.resolve().as_uri()}?mode=rwc")
             except sqlite3.OperationalError as error:
-                if not getattr(error, "sqlite_errorname", "").startswith(_READ_ONLY):
+                if not wants_detaching(error):
                     raise
                 self._release()
-                self._connect("file::memory:")
+                self._in_memory = True
+        if self._connection is None:
+            self._connect("file::memory:")
         assert self._connection is not None
         return self._connection
 
@@ -216,6 +226,13 @@ class SignatureStore:
             uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS, check_same_thread=False
         )
         self._connection = connection
+        if self._in_memory:
+            # What the file knows already need not be found out again.
+            with (
+                contextlib.suppress(sqlite3.Error),
+                contextlib.closing(connect_immutable(self._path)) as file,
+            ):
+                file.backup(connection)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.executescript(_TABLES)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from imgsearch.data.connection import catalog_path
 from imgsearch.data.paths import from_stored
+from imgsearch.data.presence import is_offline
 from imgsearch.data.reader import CatalogReader
 from imgsearch.data.records import FailedFile, FailureKind, LibraryStatus, ModelStatus, RootStatus
 from imgsearch.data.signature_store import FILE_NAME as SIMILAR
@@ -24,10 +25,12 @@ def read_status(reader: CatalogReader) -> LibraryStatus:
         " FROM root r ORDER BY r.path",
         FailureKind.NO_IMAGE.value,
     )
+    offline = reader.offline_folders()
     roots = []
     for stored, files, failed, scanned_at in rows:
         path = from_stored(stored)
-        roots.append(RootStatus(path, files, failed, os.path.isdir(path), scanned_at))
+        away = tuple(one for one in offline if is_offline(one, (path,)))
+        roots.append(RootStatus(path, files, failed, path not in away, scanned_at, away))
     active = reader.active_model()
     counts = dict(reader.rows("SELECT model_id, count(*) FROM embedding GROUP BY model_id"))
     models = tuple(

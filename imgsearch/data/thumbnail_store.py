@@ -16,10 +16,10 @@ from types import TracebackType
 
 from imgsearch.data.checksums import CHECKSUM_BYTES, checksum
 from imgsearch.data.connection import BUSY_TIMEOUT_SECONDS, catalog_path
+from imgsearch.data.detached import connect_immutable, wants_detaching
 
 FILE_NAME = "thumbnails.sqlite"
 _PAGE_BYTES = 8192
-_READ_ONLY = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _TABLE = """
 CREATE TABLE IF NOT EXISTS thumbnail (
@@ -143,13 +143,11 @@ class ThumbnailStore:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
         except sqlite3.OperationalError as error:
-            if not getattr(error, "sqlite_errorname", "").startswith(_READ_ONLY):
+            if not wants_detaching(error):
                 raise
-            # As in `connect_read_only`: a WAL database in a folder that cannot be written.
+            # As in `connect_read_only`.
             connection.close()
-            self._connection = sqlite3.connect(
-                f"{uri}?mode=ro&immutable=1", uri=True, check_same_thread=False
-            )
+            self._connection = connect_immutable(self._path)
             return
         # A power cut may cost the last thumbnails; they are made again when asked for.
         connection.execute("PRAGMA synchronous=NORMAL")

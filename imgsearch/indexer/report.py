@@ -37,7 +37,9 @@ class IndexReport:
 
     `embedded` counts the vectors that were computed, `links_skipped` the symbolic links that were
     not followed, `seconds` is wall time. `interrupted`: the run was asked to stop and a further one
-    goes on from there. `kept_roots`: folders that were found empty and therefore left as they were.
+    goes on from there. `kept_roots`: folders that are offline (see `data.presence`) and were
+    therefore left as they were; `moved_roots`: old and new path of those that were found again
+    elsewhere; `doubtful_roots`: folders, each with the offline roots whose files it may hold.
     `without_vectors`: pictures of other folders that the model in use has not embedded yet.
     `active_model` is the one that queries use after the run: until a new model has the vectors of
     all pictures, the one before.
@@ -58,6 +60,8 @@ class IndexReport:
     failures: list[FailedFile] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     kept_roots: list[str] = field(default_factory=list)
+    moved_roots: list[tuple[str, str]] = field(default_factory=list)
+    doubtful_roots: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     without_vectors: int = 0
     active_model: str = ""
 

@@ -15,6 +15,8 @@ from imgsearch.data.connection import catalog_path
 from imgsearch.data.index_types import import_faiss
 from imgsearch.data.lock import writer_lock
 from imgsearch.data.photo_store import PhotoStore
+from imgsearch.data.place_store import keep_places
+from imgsearch.data.presence import is_offline, read_places
 from imgsearch.data.reader import CatalogReader
 from imgsearch.data.records import FailureKind
 from imgsearch.data.scan_marks import file_clock_ns, last_scan, note_scan
@@ -50,11 +52,12 @@ def index_folders(
     that is undone. Raises FolderInvalid, ExtraMissing, a ModelError, or a LibraryError.
     """
     started = time.monotonic()
-    folders = check_folders(paths, library)
+    offline = _offline_folders(library)
+    folders = check_folders(paths, library, offline)
     # Found out now rather than after hours of embedding.
     import_faiss()
     report = IndexReport(model=encoder.description.name, dry_run=dry_run)
-    scanner = Scanner(library, tuple(excludes))
+    scanner = Scanner(library, tuple(excludes), offline)
     with contextlib.ExitStack() as stack:
         place = library
         if dry_run and not catalog_path(library).exists():
@@ -147,7 +150,12 @@ class _Run:
 
     def scan(self, folders: Sequence[str], scanner: Scanner, pulse: Pulse) -> None:
         """List the folders' files and compare them with the catalog. Raises ScanStopped."""
-        self._targets = targets(self._catalog, folders, scanner)
+        with CatalogReader(self._library) as reader:
+            found = targets(self._catalog, reader, folders, scanner, scanner.offline)
+        self._targets = found.scans
+        self._report.kept_roots = found.kept
+        self._report.moved_roots = found.moved
+        self._report.doubtful_roots = found.doubtful
         self._began_ns = file_clock_ns()
         for target in self._targets:
             since_ns = last_scan(self._catalog, target.scope)
@@ -186,17 +194,27 @@ class _Run:
     def _scopes_to_clean(self) -> list[Scope]:
         """Return the scopes whose missing files may be forgotten.
 
-        A root that is an empty folder now, and was not before, looks like the mount point of a disk
-        that is not plugged in: its photos are kept until they are removed by name.
+        What is offline now, though it was there before the scan, is kept: a disk was pulled out. A
+        root that is an empty folder looks like the mount point of such a disk. Their photos are
+        kept until they are removed by name.
         """
         scopes = []
+        with CatalogReader(self._library) as reader:
+            offline = reader.offline_folders()
         for target in self._targets:
-            whole = not target.scope.prefix
-            if whole and _is_empty(target.root):
-                if self._table.holds_files(target.scope.root_id):
-                    self._report.kept_roots.append(target.root)
+            scope = target.scope
+            folder = os.path.join(target.root, scope.prefix) if scope.prefix else target.root
+            if is_offline(folder, offline):
+                self._report.kept_roots.append(folder)
                 continue
-            scopes.append(target.scope)
+            if not scope.prefix and _is_empty(folder):
+                continue
+            away = [one for one in offline if is_offline(one, (folder,))]
+            self._report.kept_roots += away
+            self._notes.unreadable += [
+                Scope(scope.root_id, os.path.relpath(one, target.root)) for one in away
+            ]
+            scopes.append(scope)
         return scopes
 
     def predict(self) -> None:
@@ -218,6 +236,8 @@ class _Run:
         if self._catalog.active_model() is None:
             # From the first committed batch on, queries have a model to ask.
             self._catalog.activate_model(self._model_id)
+        # Now rather than at the end, which a run may not come to.
+        self._keep_places()
         if not self.work(progress, should_stop):
             return
         self._catalog.mark_scanned(sorted({target.scope.root_id for target in self._targets}))
@@ -264,6 +284,25 @@ class _Run:
                 thumbnails.prune()
         return True
 
+    def _keep_places(self) -> None:
+        """Remember the file systems that the scanned folders lie on, and forget no offline one."""
+        with CatalogReader(self._library) as reader:
+            for target in self._targets:
+                root_id, scanned = target.scope.root_id, target.scope
+                met = {
+                    scope.prefix: place
+                    for scope, place in self._notes.places.items()
+                    if scope.root_id == root_id
+                }
+                known = {
+                    prefix: place
+                    for prefix, place in read_places(reader, root_id).items()
+                    if not scanned.covers(root_id, prefix)
+                    or is_offline(os.path.join(target.root, prefix), self._report.kept_roots)
+                }
+                if known | met != read_places(reader, root_id):
+                    keep_places(self._catalog, root_id, known | met)
+
     def _may_take_over(self) -> bool:
         """Tell whether queries can go over to this run's model without missing any picture."""
         if not self._report.without_vectors:
@@ -280,6 +319,14 @@ def _forget_lost_commits(library: Path) -> None:
     with CatalogReader(library) as reader:
         for model in reader.models():
             VectorCache(library, model).forget_lost_commits(reader)
+
+
+def _offline_folders(library: Path) -> tuple[str, ...]:
+    """Return what is offline of a library that may not be there yet."""
+    if not catalog_path(library).is_file():
+        return ()
+    with CatalogReader(library) as reader:
+        return reader.offline_folders()
 
 
 def _is_empty(folder: str) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imgsearch.data.catalog import is_below
+from imgsearch.data.presence import FileSystem
 from imgsearch.data.records import FileStat
 from imgsearch.data.scan_table import ScannedFile, Scope
 from imgsearch.indexer.formats import Verdict, judge_name
@@ -61,6 +62,8 @@ class ScanNotes:
     unreadable: list[Scope] = field(default_factory=list)
     unreadable_paths: list[str] = field(default_factory=list)
     links_skipped: int = 0
+    # The file systems of the folders where another one begins, the roots' among them.
+    places: dict[Scope, FileSystem] = field(default_factory=dict)
 
     def add_unreadable(self, scope: Scope, path: str, error: OSError) -> None:
         """Note a folder or file that could not be looked at, and why."""
@@ -74,10 +77,12 @@ class Scanner:
 
     `excludes` are shell patterns, compared with a file's or folder's name and with its path
     relative to the root. `library`, resolved, is imgsearch's own folder: never anybody's photos.
+    `offline` folders are not entered: what lies there now is not what the library knows.
     """
 
     library: Path
     excludes: tuple[str, ...] = ()
+    offline: tuple[str, ...] = ()
 
     def walk(
         self,
@@ -93,16 +98,23 @@ class Scanner:
         ScanStopped, by `pulse`.
         """
         own = str(self.library)
-        root_id = scope.root_id
-        waiting = [scope.prefix]
+        root_id, prefix = scope.root_id, scope.prefix
+        # Each with the number of the device that the folder above it lies on.
+        waiting = [(prefix, _device_above(root, prefix))]
         while waiting:
             pulse()
-            folder = waiting.pop()
+            folder, outer = waiting.pop()
             full = os.path.join(root, folder) if folder else root
             if full == own:
                 continue
+            if full in self.offline:
+                notes.unreadable.append(Scope(root_id, folder))
+                continue
             try:
                 with os.scandir(full) as entries:
+                    device = os.stat(full).st_dev
+                    if device != outer and (outer is not None or not folder):
+                        notes.places[Scope(root_id, folder)] = FileSystem.of(full)
                     for entry in entries:
                         pulse()
                         path = os.path.join(folder, entry.name) if folder else entry.name
@@ -112,7 +124,7 @@ class Scanner:
                         if _is_link(entry):
                             notes.links_skipped += 1
                         elif entry.is_dir(follow_symlinks=False):
-                            waiting.append(path)
+                            waiting.append((path, device))
                         else:
                             yield from _candidate(entry, root_id, path, notes, since_ns)
             except OSError as error:
@@ -165,6 +177,14 @@ class Scanner:
         )
 
 
+def _device_above(root: str, prefix: str) -> int | None:
+    """Return the number of the device that the folder above `prefix` lies on; None for a root."""
+    try:
+        return os.stat(os.path.dirname(os.path.join(root, prefix))).st_dev if prefix else None
+    except OSError:
+        return None
+
+
 def _is_link(entry: os.DirEntry[str]) -> bool:
     """Tell whether an entry is a symbolic link or, where Python can tell (3.12), a junction."""
     is_junction = getattr(entry, "is_junction", None)
@@ -185,7 +205,9 @@ def _candidate(
     try:
         facts = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
-        return  # Deleted since the folder was listed.
+        # Deleted since the folder was listed, or its disk was pulled out: the next run will know.
+        notes.unreadable.append(Scope(root_id, path))
+        return
     except OSError as error:
         # It is there all the same; what the catalog knows of it must stay.
         notes.add_unreadable(Scope(root_id, path), entry.path, error)

@@ -144,7 +144,7 @@ class FolderWatch:
                 full = os.path.realpath(os.path.expanduser(folder))
                 # One that is not there may be on a disk that will be plugged in.
                 there = not os.fspath(folder) or os.path.lexists(full)
-                paths += check_folders([folder], self._library) if there else [full]
+                paths += check_folders([folder], self._library, ()) if there else [full]
         return outermost(paths, self._scanner)
 
     # Folders: there or not.

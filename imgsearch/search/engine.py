@@ -116,7 +116,7 @@ class QueryEngine:
             generation = "" if self._reader.is_uninitialised() else self._generation()
             if self._facets is None or self._facets[0] != generation:
                 self._facets = generation, read_facets(self._reader)
-        return self._facets[1].with_present_folders()
+            return self._facets[1].with_absent_folders(self._reader.offline_folders())
 
     def stored(self, content_hash: bytes) -> tuple[StoredPicture, list[str]] | None:
         """Return a picture that the library shows, and the library's roots; or None."""

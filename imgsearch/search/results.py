@@ -31,7 +31,8 @@ class SearchHit:
     with exactly the same content, whose SHA-256 is `content_hash` (hexadecimal). `modified` is when
     the file was last changed (Unix time). `strength` is the match strength, 0 to 100, or None.
     `parts` holds the scores of the query's parts where they were asked for, and `others` further
-    results that this one stands for: frames of the same moment.
+    results that this one stands for: frames of the same moment. `offline` tells whether its disk,
+    or those of all its files, are not there now.
     """
 
     path: str
@@ -45,6 +46,7 @@ class SearchHit:
     strength: int | None = None
     parts: tuple[PartScore, ...] = ()
     others: tuple[SearchHit, ...] = ()
+    offline: bool = False
 
     @property
     def name(self) -> str:
@@ -115,4 +117,5 @@ def hit_of(
         content_hash=picture.content_hash.hex(),
         modified=picture.modified,
         strength=strength,
+        offline=picture.offline,
     )

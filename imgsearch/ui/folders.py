@@ -87,14 +87,14 @@ def _show_report(state: JobState) -> None:
     folders = plain(", ".join(state.folders))
     if report.interrupted:
         st.info(f"{folders}: stopped; {told or 'nothing done'}. Scan it again to go on.")
-    elif not report.seen_any:
+    elif not report.seen_any and not report.kept_roots:
         st.warning(f"{folders}: there are no photos in it.")
     else:
         st.success(f"{folders}: done in {human_seconds(report.seconds)}; {told}.")
     for folder in report.kept_roots:
         st.info(
-            f"{plain(folder)} is empty now. In case its disk is not plugged in, its photos were "
-            "kept."
+            f"{plain(folder)} is offline (its disk is not plugged in, or it is empty). Its photos "
+            "were kept."
         )
     for place in report.unreadable[:5]:
         st.warning(f"Cannot read {plain(place)}.")
