@@ -131,6 +131,11 @@ class Query:
         return tuple(term for term in self.terms if term.weight < 0)
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of pictures to search by."""
+        return tuple(term.subject for term in self.terms if isinstance(term.subject, Path))
+
+    @property
     def described(self) -> str:
         """The query as a person would read it, safe to show anywhere."""
         parts = " + ".join(term.name for term in self.wanted) or f"all, by {self.sort}"
