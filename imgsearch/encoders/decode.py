@@ -7,6 +7,7 @@ this is for the processes of `indexer.worker`, which may die.
 
 from __future__ import annotations
 
+import errno
 import io
 import struct
 import warnings
@@ -86,6 +87,8 @@ _DOCUMENTS = (
     (b"<html", "a web page"),
 )
 _HEAD_BYTES = 1_024
+_MAX_REASON = 200
+TOO_MUCH_MEMORY = "decoding needs more memory than is allowed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +139,9 @@ def decode(data: bytes, limits: DecodeLimits, reduce_for: Preprocessing | None =
         except Image.DecompressionBombError as error:
             raise _too_large(limits) from error
         except MemoryError as error:
-            raise ImageUnreadable("decoding needs more memory than is allowed") from error
+            raise ImageUnreadable(TOO_MUCH_MEMORY) from error
         except HOSTILE_INPUT_ERRORS as error:
-            raise ImageUnreadable(f"damaged: {error or type(error).__name__}") from error
+            raise ImageUnreadable(_why_damaged(error)) from error
 
 
 def _decode(data: bytes, limits: DecodeLimits, reduce_for: Preprocessing | None) -> Photo:
@@ -182,6 +185,15 @@ def _opened(file: BinaryIO, start: bytes, limits: DecodeLimits) -> Image.Image:
             f"too many pictures in one file: {frames}; the limit is {limits.max_frames}"
         )
     return image
+
+
+def _why_damaged(error: Exception) -> str:
+    """Return what to say of a file whose decoder raised this."""
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return TOO_MUCH_MEMORY
+    # What is quoted from a file may hold anything.
+    said = "".join(c if c.isprintable() else " " for c in str(error))
+    return f"damaged: {' '.join(said.split())[:_MAX_REASON] or type(error).__name__}"
 
 
 def _why_unknown(head: bytes) -> str:

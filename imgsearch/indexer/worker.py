@@ -22,7 +22,7 @@ from PIL import Image
 
 from imgsearch.encoders.base import Preprocessing, Resize
 from imgsearch.encoders.child import private_stdout
-from imgsearch.encoders.decode import decode, read_metadata, register_formats
+from imgsearch.encoders.decode import TOO_MUCH_MEMORY, decode, read_metadata, register_formats
 from imgsearch.encoders.files import check_size, open_regular, read_stable
 from imgsearch.encoders.frames import FrameError, read_frame, write_frame
 from imgsearch.encoders.preprocess import prepare
@@ -117,7 +117,7 @@ def _answer(
     except ImageUnreadable as error:
         return {"kind": "damaged", "reason": str(error)}, ()
     except MemoryError:
-        return {"kind": "damaged", "reason": "decoding needs more memory than is allowed"}, ()
+        return {"kind": "damaged", "reason": TOO_MUCH_MEMORY}, ()
     header |= {
         "hash": hashlib.sha256(content).hexdigest(),
         "facts": asdict(read_facts(photo)),
