@@ -80,9 +80,37 @@ class PictureFacts:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PictureFacts:
-        """Undo `dataclasses.asdict` and JSON, which knows no tuples. Raises TypeError."""
+        """Undo `dataclasses.asdict` and JSON, which knows no tuples.
+
+        The values come from a process that reads hostile files. Raises TypeError or ValueError for
+        those that no picture has.
+        """
         facts = cls(**values)
-        return replace(facts, keywords=tuple(str(word) for word in facts.keywords))
+        _check_number(facts.width, int, 0, _MAX_INTEGER)
+        _check_number(facts.height, int, 0, _MAX_INTEGER)
+        _check_number(facts.orientation, int, 1, 8)
+        if facts.rating is not None:
+            _check_number(facts.rating, int, -1, 5)
+        for degrees, most in ((facts.latitude, 90), (facts.longitude, 180)):
+            if degrees is not None:
+                _check_number(degrees, float, -most, most)
+        for text in (facts.format, facts.taken_at or "", facts.camera or "", facts.lens or ""):
+            _check_text(text)
+        for word in facts.keywords:
+            _check_text(word)
+        return replace(facts, keywords=tuple(facts.keywords))
+
+
+def _check_number(value: object, kind: type[int] | type[float], least: int, most: int) -> None:
+    if type(value) is not kind or not least <= value <= most:
+        raise ValueError(f"{value!r} is not from {least} to {most}")
+
+
+def _check_text(value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    # Halves of surrogate pairs cannot be stored. Raises UnicodeEncodeError, a ValueError.
+    value.encode("utf-8")
 
 
 def folded(word: str) -> str:

@@ -235,7 +235,7 @@ def read_description(path: Path, source: str) -> ModelDescription:
             licence=str(facts["license"]),
             languages=tuple(str(code) for code in facts["text"].get("languages", ())),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelInvalid(f"{path} is not a valid model description: {error!r}.") from error
 
 

@@ -7,6 +7,7 @@ two pipes, so that a three-line script without a ``__main__`` guard works.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from imgsearch.data.paths import printable
 from imgsearch.data.records import FailureKind, FileFailure, FileStat, PictureFacts
 from imgsearch.encoders.base import Preprocessing
 from imgsearch.encoders.child import child_environment
@@ -252,17 +254,22 @@ class DecodeProcess:
             facts = PictureFacts.from_json({"width": 0, "height": 0, "format": ""} | values)
             return Details(file, {name: getattr(facts, name) for name in values})
         if kind != "photo":
-            return FileFailure(file, str(header["reason"]), FailureKind(kind))
+            return FileFailure(file, printable(str(header["reason"])), FailureKind(kind))
+        content_hash = bytes.fromhex(header["hash"])
+        if len(content_hash) != hashlib.sha256().digest_size:
+            raise FrameError("there is no hash")
         pixels = self._buffers.take()
         if length < pixels.nbytes:
             raise FrameError("there are too few pixels")
         read_into(self._output, pixels)
         if "size" in header:
             size, mtime_ns = int(header["size"]), int(header["mtime_ns"])
+            if not 0 <= size <= self._limits.max_file_bytes:
+                raise FrameError("the size is not that of a file that was read")
             file = FileStat.of(file.root_id, file.path, size, mtime_ns)
         return Decoded(
             file=file,
-            content_hash=bytes.fromhex(header["hash"]),
+            content_hash=content_hash,
             facts=PictureFacts.from_json(header["facts"]),
             pixels=pixels,
             thumbnail=read_body(self._output, length - pixels.nbytes),

@@ -59,7 +59,8 @@ class GuardedDecoder:
         """Return the pixels uint8 [s, s, 3] of a file to search by. Raises ImageUnreadable."""
         try:
             return self.read(os.path.realpath(path)).pixels
-        except ImageUnreadable as error:
+        except (ImageUnreadable, ValueError) as error:
+            # A name that holds a NUL is a ValueError.
             raise ImageUnreadable(f"Cannot search by {printable(str(path))}: {error}.") from error
 
     def thumbnail(self, path: str) -> tuple[bytes, bytes]:
