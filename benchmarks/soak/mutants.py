@@ -26,6 +26,8 @@ _XMP = (
     b'xmp:Rating="4" xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:subject><rdf:Bag>'
     b"<rdf:li>beach</rdf:li></rdf:Bag></dc:subject></rdf:Description></rdf:RDF></x:xmpmeta>"
 )
+# Ways that multiply, one after the other, would fill the disk.
+_LARGEST = 1 << 20
 # Its square is below the limit of pixels, and takes all the memory that a decoder may have.
 # The others break arithmetic: nothing, one, the ends of signed and unsigned 8 to 32 bits.
 _LARGE = 15_000
@@ -111,7 +113,7 @@ def mutant(all_seeds: Sequence[Seed], seed: int, number: int) -> Mutant:
     data, told = chosen.data, []
     for _ in range(dice.choice((1, 1, 1, 2, 4))):
         way = dice.choice(ways)
-        data = way(data, dice)
+        data = way(data, dice)[:_LARGEST]
         told.append(way.__name__)
     if dice.random() < 0.05:
         other = dice.choice(all_seeds)
@@ -171,7 +173,7 @@ def repeat(data: bytes, dice: random.Random) -> bytes:
     """Repeat a piece many times."""
     start, length = dice.randrange(len(data) or 1), dice.randint(1, 64)
     piece = data[start : start + length]
-    return data[:start] + piece * dice.randint(2, 500) + data[start:]
+    return data[:start] + _times(piece, dice.randint(2, 500)) + data[start:]
 
 
 def edge_number(data: bytes, dice: random.Random) -> bytes:
@@ -205,7 +207,7 @@ def jpeg_size(data: bytes, dice: random.Random) -> bytes:
 def jpeg_doubled_segment(data: bytes, dice: random.Random) -> bytes:
     """Repeat a segment: two frames, two tables, a thousand comments."""
     at, _, end = _any_of(_jpeg_segments(data), dice, (0, 0, 0))
-    return data[:end] + data[at:end] * dice.choice((1, 2, 100, 1_000)) + data[end:]
+    return data[:end] + _times(data[at:end], dice.choice((1, 2, 100, 1_000))) + data[end:]
 
 
 def png_chunk_length(data: bytes, dice: random.Random) -> bytes:
@@ -229,7 +231,7 @@ def png_doubled_chunk(data: bytes, dice: random.Random) -> bytes:
     """Repeat a chunk, or put it in another place."""
     at, end = _any_of(_png_chunks(data), dice, (0, 0))
     _, to = _any_of(_png_chunks(data), dice, (0, 0))
-    return data[:to] + data[at:end] * dice.choice((1, 2, 1_000)) + data[to:]
+    return data[:to] + _times(data[at:end], dice.choice((1, 2, 1_000))) + data[to:]
 
 
 def png_text_bomb(data: bytes, dice: random.Random) -> bytes:
@@ -295,7 +297,9 @@ def box_doubled(data: bytes, dice: random.Random) -> bytes:
     """Repeat a box."""
     at, _ = _any_of(list(_boxes(data)), dice, (0, b""))
     size = struct.unpack_from(">I", data.ljust(at + 4, b"\0"), at)[0]
-    return data[: at + size] + data[at : at + size] * dice.choice((1, 50)) + data[at + size :]
+    return (
+        data[: at + size] + _times(data[at : at + size], dice.choice((1, 50))) + data[at + size :]
+    )
 
 
 def riff_size(data: bytes, dice: random.Random) -> bytes:
@@ -314,7 +318,7 @@ def gif_block(data: bytes, dice: random.Random) -> bytes:
     frames = [at for at in range(13, len(data)) if data[at] == 0x2C]
     at = _any_of(frames, dice)
     if dice.random() < 0.5:
-        return data[:-1] + data[at:-1] * dice.choice((2, 1_000)) + data[-1:]
+        return data[:-1] + _times(data[at:-1], dice.choice((2, 1_000))) + data[-1:]
     size = struct.pack("<HHHH", *(dice.choice((0, 1, 48, 65_535)) for _ in range(4)))
     return _put(data, at + 1, size)
 
@@ -369,6 +373,10 @@ def _any_of(found: Sequence[T], dice: random.Random, otherwise: T | None = None)
     if found:
         return dice.choice(found)
     return 0 if otherwise is None else otherwise
+
+
+def _times(piece: bytes, number: int) -> bytes:
+    return piece * max(1, min(number, _LARGEST // max(1, len(piece))))
 
 
 def _put(data: bytes, at: int, new: bytes) -> bytes:

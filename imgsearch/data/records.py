@@ -13,6 +13,8 @@ from imgsearch.data.paths import printable
 
 # SQLite's integers have 64 bits; a file system may hold a time beyond the year 2262.
 _MAX_INTEGER = 2**63 - 1
+# An ISO 8601 moment without a zone: 2023-06-01T12:30:05.
+_MOMENT_LENGTH = 19
 # Goes up when more is read from files: the next run of the indexer then reads the metadata of all
 # pictures that were read by an older version. 1: EXIF's time, camera, lens and place. 2: also
 # rating and keywords, from EXIF, XMP and IPTC.
@@ -94,10 +96,13 @@ class PictureFacts:
         for degrees, most in ((facts.latitude, 90), (facts.longitude, 180)):
             if degrees is not None:
                 _check_number(degrees, float, -most, most)
-        for text in (facts.format, facts.taken_at or "", facts.camera or "", facts.lens or ""):
-            _check_text(text)
+        if facts.taken_at is not None and len(facts.taken_at) != _MOMENT_LENGTH:
+            raise ValueError(f"{facts.taken_at!r} is no moment")
+        for text in (facts.format, facts.taken_at, facts.camera, facts.lens):
+            if text is not None and not _checked_text(text).isprintable():
+                raise ValueError(f"{text!r} cannot be shown")
         for word in facts.keywords:
-            _check_text(word)
+            _checked_text(word)
         return replace(facts, keywords=tuple(facts.keywords))
 
 
@@ -106,11 +111,12 @@ def _check_number(value: object, kind: type[int] | type[float], least: int, most
         raise ValueError(f"{value!r} is not from {least} to {most}")
 
 
-def _check_text(value: object) -> None:
+def _checked_text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
-    # Halves of surrogate pairs cannot be stored. Raises UnicodeEncodeError, a ValueError.
+    # Halves of surrogate pairs cannot be stored: UnicodeEncodeError is a ValueError.
     value.encode("utf-8")
+    return value
 
 
 def folded(word: str) -> str:
