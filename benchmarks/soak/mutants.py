@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -236,7 +237,7 @@ def png_doubled_chunk(data: bytes, dice: random.Random) -> bytes:
 
 def png_text_bomb(data: bytes, dice: random.Random) -> bytes:
     """Add a compressed text, profile or picture that grows a thousandfold."""
-    squeezed = zlib.compress(b"\0" * dice.choice((1 << 20, 1 << 26)), 9)
+    squeezed = _squeezed_zeros(dice.choice((1 << 20, 1 << 26)))
     kind, head = dice.choice(
         ((b"zTXt", b"a\0\0"), (b"iCCP", b"a\0\0"), (b"iTXt", b"a\0\1\0\0\0"), (b"IDAT", b""))
     )
@@ -333,7 +334,7 @@ def ico_entry(data: bytes, dice: random.Random) -> bytes:
     """Write edge numbers into the directory of an icon, or a bomb into its picture."""
     if dice.random() < 0.3:
         header = _chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0))
-        bomb = b"\x89PNG\r\n\x1a\n" + header + _chunk(b"IDAT", zlib.compress(b"\0" * (1 << 22), 9))
+        bomb = b"\x89PNG\r\n\x1a\n" + header + _chunk(b"IDAT", _squeezed_zeros(1 << 22))
         entry = struct.pack("<HHHBBBBHHII", 0, 1, 1, 0, 0, 0, 0, 1, 32, len(bomb), 22)
         return entry + bomb
     at = dice.choice((4, 6, 7, 10, 12, 14, 18))
@@ -373,6 +374,11 @@ def _any_of(found: Sequence[T], dice: random.Random, otherwise: T | None = None)
     if found:
         return dice.choice(found)
     return 0 if otherwise is None else otherwise
+
+
+@cache
+def _squeezed_zeros(number: int) -> bytes:
+    return zlib.compress(b"\0" * number, 9)
 
 
 def _times(piece: bytes, number: int) -> bytes:

@@ -108,7 +108,7 @@ def check_facts(found: PictureFacts) -> None:
     json.dumps(asdict(found))
     for text in (found.camera, found.lens, *found.keywords):
         # What SQLite stores.
-        assert text is None or text.encode("utf-8"), found
+        assert text is None or isinstance(text.encode("utf-8"), bytes), found
 
 
 def model_description(data: bytes) -> None:

@@ -98,6 +98,7 @@ class PictureFacts:
                 _check_number(degrees, float, -most, most)
         if facts.taken_at is not None and len(facts.taken_at) != _MOMENT_LENGTH:
             raise ValueError(f"{facts.taken_at!r} is no moment")
+        _checked_text(facts.format)
         for text in (facts.format, facts.taken_at, facts.camera, facts.lens):
             if text is not None and not _checked_text(text).isprintable():
                 raise ValueError(f"{text!r} cannot be shown")
