@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from imgsearch import DecodeLimits, ImageUnreadable, IndexSettings, Library, PictureFacts
-from imgsearch.encoders.decode import FORMATS, Metadata, decode, read_metadata
+from imgsearch.encoders.decode import FORMATS, Metadata, decode, read_metadata, register_formats
 from imgsearch.encoders.fake import FakeEncoder
 from imgsearch.indexer.facts import read_details
 from imgsearch.indexer.iptc import read_iptc
@@ -200,15 +200,18 @@ def bomb(kind: str) -> bytes:
         at = data.index(b"VP8X") + 12
         return data[:at] + (29_999).to_bytes(3, "little") * 2 + data[at + 6 :]
     if kind == "TIFF":
-        return (
-            saved(small, kind, tiffinfo={256: 30_000, 257: 30_000})
-            .replace(struct.pack("<HHII", 256, 4, 1, 64), struct.pack("<HHII", 256, 4, 1, 30_000))
-            .replace(struct.pack("<HHII", 257, 4, 1, 64), struct.pack("<HHII", 257, 4, 1, 30_000))
-        )
+        data = saved(small, kind)
+        for tag in (256, 257):
+            entry = struct.pack("<HHII", tag, 4, 1, 30_000)
+            at = data.index(struct.pack("<H", tag), struct.unpack_from("<I", data, 4)[0])
+            data = data[:at] + entry + data[at + 12 :]
+        return data
+    register_formats()
     data = saved(small, kind)
-    size = struct.pack(">II", 64, 64)
-    assert size in data
-    return data.replace(size, struct.pack(">II", 30_000, 30_000))
+    assert (size := struct.pack(">II", 64, 64)) in data
+    # libavif has a limit of its own, which is above ours.
+    edge = 16_000 if kind == "AVIF" else 30_000
+    return data.replace(size, struct.pack(">II", edge, edge))
 
 
 @pytest.mark.parametrize(
@@ -241,6 +244,7 @@ def test_a_bomb_of_any_format_is_refused_in_little_memory(kind: str, tmp_path: P
 
 @pytest.mark.parametrize("kind", ["WEBP", "PNG", "AVIF", "HEIF"])
 def test_the_number_of_frames_is_limited_where_the_header_tells_it(kind: str) -> None:
+    register_formats()
     frames = [Image.new("RGB", (64, 64), (number * 40, 9, 9)) for number in range(4)]
     data = saved(frames[0], kind, save_all=True, append_images=frames[1:])
 
@@ -500,7 +504,7 @@ def lying(request, content, preprocessing, limits):
     header, body = honest(request, content, preprocessing, limits)
     for name in ("facts", "hash", "size", "reason"):
         if name in header and f"lie {name}" in request.get("path", ""):
-            lies = {"facts": {"width": "x"}, "hash": "00", "size": 1 << 70, "reason": "\\x1b\\ud800"}
+            lies = {"facts": {"width": ""}, "hash": "00", "size": 1 << 70, "reason": "\\x1b\\ud800"}
             header[name] = lies[name]
     return header, body
 worker._answer = lying

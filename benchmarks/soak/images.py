@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from attack import Attack, CannotAttack, Outcome, Setting
 from mutants import Mutant, mutant, seeds
@@ -74,6 +75,29 @@ def corpus(setting: Setting) -> Outcome:
     outcome.broken += judged(seen, [], intact)
     outcome.note = told(seen)
     return outcome
+
+
+def memory(setting: Setting) -> Outcome:
+    """Index valid pictures up to the limit of pixels, whose decoders want gigabytes."""
+    photos = setting.work / "photos"
+    photos.mkdir()
+    intact = [write_intact(photos, n) for n in range(10)]
+    edge = max(1_000, round(_LARGE_EDGE * min(1.0, setting.scale) ** 0.5))
+    large = [write_large(photos, *kind, edge) for kind in _LARGE_KINDS]
+    outcome = Outcome(len(large))
+    seen = index(setting.work / "library", photos)
+    outcome.broken += judged(seen, large, intact)
+    names = ", ".join(path.stem for path in large if str(path) in seen.indexed)
+    outcome.note = f"within the limit: {names}; {told(seen)}"
+    return outcome
+
+
+def write_large(folder: Path, mode: str, suffix: str, options: dict[str, Any], edge: int) -> Path:
+    """Write a plain picture; it takes little room on disk."""
+    kind = "-".join([mode, *(str(value) for value in options.values())]).replace(";", "")
+    path = folder / f"large-{kind}{suffix}"
+    Image.new(mode, (edge, edge - 100)).save(path, **options)
+    return path
 
 
 def write_mutant(folder: Path, made: Mutant) -> tuple[Path, str]:
@@ -219,6 +243,22 @@ def kind_of(reason: str) -> str:
     return reason.partition(":")[0][:50]
 
 
+_LARGE_EDGE = 15_500
+_LARGE_KINDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("RGB", ".png", {}),
+    ("RGBA", ".png", {}),
+    ("LA", ".png", {}),
+    ("P", ".png", {}),
+    ("I;16", ".png", {}),
+    ("L", ".gif", {}),
+    ("RGB", ".jpg", {}),
+    ("RGB", ".jpg", {"progressive": True}),
+    ("CMYK", ".jpg", {"progressive": True}),
+    ("RGB", ".tif", {"compression": "tiff_deflate"}),
+    ("F", ".tif", {"compression": "tiff_deflate"}),
+    ("LAB", ".tif", {"compression": "tiff_deflate"}),
+)
+
 ATTACKS = [
     Attack(
         "images",
@@ -226,6 +266,13 @@ ATTACKS = [
         "mutants of 34 valid JPEG, PNG, WebP, GIF, TIFF, HEIC, AVIF, BMP, ICO, JPEG 2000, TGA and "
         "ICNS files among intact photos, in one run",
         spoilt_images,
+    ),
+    Attack(
+        "memory",
+        "A decoding process takes no more than 1 GB; what needs more is recorded as failed",
+        f"valid pictures of {_LARGE_EDGE} x {_LARGE_EDGE - 100} pixels in 12 kinds, among intact "
+        "photos",
+        memory,
     ),
     Attack(
         "corpus",
