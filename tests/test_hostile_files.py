@@ -24,11 +24,18 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from imgsearch import DecodeLimits, ImageUnreadable, IndexSettings, Library, PictureFacts
+from imgsearch.data.filters import Filters
+from imgsearch.data.places import Near
 from imgsearch.encoders.decode import FORMATS, Metadata, decode, read_metadata, register_formats
 from imgsearch.encoders.fake import FakeEncoder
+from imgsearch.encoders.frames import FrameError, read_frame
+from imgsearch.encoders.onnx_folder import read_description
+from imgsearch.errors import ModelInvalid, QueryInvalid
 from imgsearch.indexer.facts import read_details
 from imgsearch.indexer.iptc import read_iptc
 from imgsearch.indexer.xmp import XmpFacts, read_xmp
+from imgsearch.search.query import Query, Term
+from imgsearch.search.saved import from_json, to_json
 
 SOAK = Path(__file__).parent.parent / "benchmarks" / "soak"
 
@@ -208,7 +215,8 @@ def bomb(kind: str) -> bytes:
         return data
     register_formats()
     data = saved(small, kind)
-    assert (size := struct.pack(">II", 64, 64)) in data
+    size = struct.pack(">II", 64, 64)
+    assert size in data
     # libavif has a limit of its own, which is above ours.
     edge = 16_000 if kind == "AVIF" else 30_000
     return data.replace(size, struct.pack(">II", edge, edge))
@@ -251,6 +259,15 @@ def test_the_number_of_frames_is_limited_where_the_header_tells_it(kind: str) ->
     assert decode(data, DecodeLimits(max_frames=4)).rgb.size == (64, 64)
     with pytest.raises(ImageUnreadable, match="too many pictures in one file: 4; the limit is 3"):
         decode(data, DecodeLimits(max_frames=3))
+
+
+def test_a_progressive_jpeg_that_needs_too_much_is_refused_before_it_is_decoded() -> None:
+    data = saved(Image.new("RGB", (1000, 1000)), "JPEG", progressive=True, subsampling=2)
+
+    # 1.5 values of 2 bytes a pixel.
+    assert decode(data, DecodeLimits(memory_bytes=3_000_000)).rgb.size == (1000, 1000)
+    with pytest.raises(ImageUnreadable, match="more memory than is allowed"):
+        decode(data, DecodeLimits(memory_bytes=2_999_999))
 
 
 def test_metadata_are_read_again_within_the_limits() -> None:
@@ -476,6 +493,22 @@ def test_iptc_of_any_lengths_gives_words_that_can_be_stored(
 
 # --- What a decoding process answers ---
 
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"format":' * 5_000, b"\xff", b"1e999"])
+def test_a_model_description_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.json").write_bytes(content)
+
+    with pytest.raises(ModelInvalid, match="not a valid model description"):
+        read_description(tmp_path / "model.json", "source")
+
+
+def test_a_message_of_any_depth_is_none() -> None:
+    text = b"[" * 100_000
+
+    with pytest.raises(FrameError):
+        read_frame(io.BytesIO(struct.pack(">II", len(text), 0) + text))
+
+
 HONEST = asdict(PictureFacts(3, 2, "PNG", 1, "2023-01-01T00:00:00", "C", "L", 1.5, 2.5, 3, ("a",)))
 
 
@@ -535,3 +568,49 @@ def test_a_decoding_process_that_was_taken_over_cannot_break_the_run(
     assert report.added == 2
     assert set(reasons) == {"lie facts", "lie hash", "lie size", "lie reason"}
     assert all(reason.isprintable() for reason in reasons.values())
+
+
+# --- Saved searches, in a library from somebody else ---
+
+SEARCH = to_json(
+    Query(
+        (Term("sea"), Term(3, -0.5)),
+        filters=Filters(names=("*.jpg",), near=Near(1.0, 2.0, 3.0), min_rating=3, has_place=True),
+        good=(1,),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"sort": 7}, {"sort": "worst"}, {"min_strength": 101}, {"min_strength": "50"},
+        {"cut_off": "no"}, {"group": None}, {"good": ["x"]}, {"good": 5}, {"bad": [-1]},
+        {"bad": [1 << 63]}, {"good": [True]}, {"terms": [{"words": 5, "weight": 1}]},
+        {"terms": [{"words": " ", "weight": 1}]}, {"terms": [{"words": "a", "weight": math.nan}]},
+        {"terms": [{"words": "a", "weight": 1e308}]}, {"terms": [{"words": "a", "weight": 0}]},
+        {"terms": [{"picture": 1.5, "weight": 1}]}, {"terms": [{"path": 5, "weight": 1}]},
+        {"terms": "sea"}, {"terms": [[]]}, {"filters": []}, {"filters": {"names": "*.jpg"}},
+        {"filters": {"cameras": [1]}}, {"filters": {"formats": [None]}},
+        {"filters": {"has_place": 1}}, {"filters": {"min_rating": 2.5}},
+        {"filters": {"near": [1, 2]}}, {"filters": {"near": [math.nan, 0, 1]}},
+        {"filters": {"since": 2023}}, {"filters": {"min_pixels": True}},
+        {"filters": {"nothing": 1}},
+    ],
+)  # fmt: skip
+def test_a_saved_search_with_values_of_the_wrong_kind_is_refused(lie: dict[str, object]) -> None:
+    honest = json.loads(SEARCH)
+
+    assert to_json(from_json(SEARCH)) == SEARCH
+    with pytest.raises(QueryInvalid, match="saved search"):
+        from_json(json.dumps(honest | lie))
+
+
+def test_a_name_that_holds_a_nul_is_no_picture(
+    library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings
+) -> None:
+    make_photo("a.png")
+    library.index(folder, settings=settings)
+
+    with pytest.raises(ImageUnreadable, match="Cannot search by"):
+        library.search(like="a\0b.png")

@@ -151,6 +151,8 @@ def _decode(data: bytes, limits: DecodeLimits, reduce_for: Preprocessing | None)
     orientation = _orientation(exif)
     if reduce_for is not None and image.format in ("JPEG", "MPO"):
         image.draft(None, draft_size(reduce_for))
+    if _coefficient_bytes(image, width * height) > limits.memory_bytes:
+        raise ImageUnreadable(TOO_MUCH_MEMORY)
     # Pillow raises at twice its limit, for the frames inside icons and animations too.
     with _pillow_limit(limits.max_pixels // 2):
         image.load()
@@ -185,6 +187,19 @@ def _opened(file: BinaryIO, start: bytes, limits: DecodeLimits) -> Image.Image:
             f"too many pictures in one file: {frames}; the limit is {limits.max_frames}"
         )
     return image
+
+
+def _coefficient_bytes(image: Image.Image, pixels: int) -> int:
+    """Return what a progressive JPEG of so many pixels needs while it is decoded, however reduced; else 0.
+
+    Its decoder keeps all coefficients of the full picture, 2 bytes each, and only says "broken"
+    when there is no room for them.
+    """
+    layers = [(int(layer[1]), int(layer[2])) for layer in getattr(image, "layer", ())]
+    if not layers or not image.info.get("progressive"):
+        return 0
+    most = max(1, max(across for across, _ in layers) * max(down for _, down in layers))
+    return 2 * pixels * sum(across * down for across, down in layers) // most
 
 
 def _why_damaged(error: Exception) -> str:
