@@ -190,10 +190,10 @@ def _opened(file: BinaryIO, start: bytes, limits: DecodeLimits) -> Image.Image:
 
 
 def _coefficient_bytes(image: Image.Image, pixels: int) -> int:
-    """Return what a progressive JPEG of so many pixels needs while it is decoded, however reduced; else 0.
+    """Return what the decoder of a progressive JPEG of so many pixels needs; 0 for others.
 
-    Its decoder keeps all coefficients of the full picture, 2 bytes each, and only says "broken"
-    when there is no room for them.
+    It keeps all coefficients of the full picture, 2 bytes each, however reduced it decodes, and
+    only says "broken" when there is no room for them.
     """
     layers = [(int(layer[1]), int(layer[2])) for layer in getattr(image, "layer", ())]
     if not layers or not image.info.get("progressive"):

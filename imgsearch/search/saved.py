@@ -45,7 +45,7 @@ def from_json(text: str) -> Query:
         terms = tuple(_to_term(one) for one in values["terms"])
         asked = {name: _FILTERS[name](value) for name, value in values["filters"].items()}
         return Query(terms=terms, filters=Filters(**asked), **kept)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (QueryInvalid, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise QueryInvalid("This saved search cannot be read. Save it again.") from error
 
 
