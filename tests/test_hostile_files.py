@@ -34,7 +34,7 @@ from imgsearch.errors import ModelInvalid, QueryInvalid
 from imgsearch.indexer.facts import read_details
 from imgsearch.indexer.iptc import read_iptc
 from imgsearch.indexer.xmp import XmpFacts, read_xmp
-from imgsearch.search.query import Query, Term
+from imgsearch.search.query import Query, Term, split_picture
 from imgsearch.search.saved import from_json, to_json
 
 SOAK = Path(__file__).parent.parent / "benchmarks" / "soak"
@@ -606,11 +606,13 @@ def test_a_saved_search_with_values_of_the_wrong_kind_is_refused(lie: dict[str, 
         from_json(json.dumps(honest | lie))
 
 
-def test_a_name_that_holds_a_nul_is_no_picture(
-    library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings
+@pytest.mark.parametrize("name", ["a\0b.png", "x" * 5_000, "\ud800.png"])
+def test_a_name_that_no_file_has_is_no_picture(
+    library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings, name: str
 ) -> None:
     make_photo("a.png")
     library.index(folder, settings=settings)
 
     with pytest.raises(ImageUnreadable, match="Cannot search by"):
-        library.search(like="a\0b.png")
+        library.search(like=name)
+    assert split_picture(f"{name}:2") == (Path(name), 2.0)

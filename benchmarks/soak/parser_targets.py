@@ -60,10 +60,9 @@ def query_language(data: bytes) -> None:
             assert 0 < abs(part.weight) <= MAX_WEIGHT, part
     with suppress(QueryInvalid):
         terms_of(text, without=[text, text[1:]])
-    if "\0" not in text:
-        with suppress(QueryInvalid):
-            _, weight = split_picture(text)
-            assert 0 < weight <= MAX_WEIGHT
+    with suppress(QueryInvalid):
+        _, weight = split_picture(text)
+        assert 0 < weight <= MAX_WEIGHT
 
 
 def dates(data: bytes) -> None:

@@ -179,7 +179,8 @@ def split_picture(text: str) -> tuple[Path, float]:
     whole = Path(os.path.expanduser(text))
     name, _, number = text.rpartition(":")
     is_number = number.replace(".", "", 1).isdecimal() and number.isascii()
-    if not name or not is_number or whole.exists():
+    # Path.exists raises for a name that is too long or holds a NUL; this does not.
+    if not name or not is_number or os.path.exists(whole):
         return whole, 1.0
     return Path(os.path.expanduser(name)), checked_weight(float(number))
 
