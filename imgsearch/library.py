@@ -269,16 +269,18 @@ class Library:
 
         Raises what `search` raises.
         """
-        with self._lock:
-            return self._queries().search(query)
+        return self.answer_all([query])[0]
 
     def answer_all(self, queries: Sequence[Query]) -> list[SearchResults]:
         """Return the results of several queries; all their words are encoded at once.
 
         Raises what `search` raises.
         """
+        # A picture that its decoder hangs on must not hold up the searches of others.
+        files = {file for query in queries for file in query.files}
+        pixels = {file: self._single_decoder().pixels(file) for file in files}
         with self._lock:
-            return self._queries().search_all(queries)
+            return self._queries().search_all(queries, pixels)
 
     def picture_id(self, path: str | os.PathLike[str]) -> int:
         """Return the id of the picture that a file of this library shows. Raises PhotoNotFound."""
@@ -354,7 +356,6 @@ class Library:
         """
         from imgsearch.search.query import PictureReference
 
-        # A picture that its decoder hangs on must not hold up the searches of others.
         decoded = self._single_decoder().look_at(content)
         with self._lock:
             encoder = self._queries().encoder()
@@ -689,9 +690,9 @@ class Library:
                 self._guarded = None
             if self._guarded is None:
                 from imgsearch.indexer.guarded import GuardedDecoder
-                from imgsearch.settings import DecodeLimits
+                from imgsearch.settings import decode_limits
 
-                self._guarded = GuardedDecoder(geometry, DecodeLimits())
+                self._guarded = GuardedDecoder(geometry, decode_limits())
             return self._guarded
 
     def _stored(self, content_hash: str) -> tuple[bytes, StoredPicture, list[str]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from imgsearch.errors import UsageError
 
 LIBRARY_VARIABLE = "IMGSEARCH_LIBRARY"
 MODEL_VARIABLE = "IMGSEARCH_MODEL"
@@ -69,19 +71,67 @@ class DecodeLimits:
 
     # A 200-megapixel phone photo must pass; a 30,000 x 30,000 bomb (900 MP) must not.
     max_pixels: int = 250_000_000
-    max_file_bytes: int = 1 << 30
+    # The bytes of a file and its pixels are in memory at once.
+    max_file_bytes: int = 500_000_000
+    # Pictures in one file, where its header tells. Five minutes of animation at 30 a second pass.
+    max_frames: int = 10_000
     # A picture that comes from a browser passes through memory several times.
     max_upload_bytes: int = 32_000_000
-    # Address space for data of one decoding process (bytes). Enforced where the platform can.
-    memory_bytes: int = 2 << 30
+    # Memory of one decoding process (bytes). Enforced by Linux.
+    memory_bytes: int = 1 << 30
+    # Processor time, so that a busy machine does not fail a file that takes long.
     timeout_seconds: float = 20.0
+    # Time by the clock: for files that are waited for, on a network that does not answer.
+    stall_seconds: float = 60.0
+
+
+# What the environment can set: the variable, the limit, and what its number is multiplied by.
+_LIMIT_VARIABLES: tuple[tuple[str, str, int | float], ...] = (
+    ("IMGSEARCH_MAX_MEGAPIXELS", "max_pixels", 1_000_000),
+    ("IMGSEARCH_MAX_FILE_MB", "max_file_bytes", 1_000_000),
+    ("IMGSEARCH_MAX_FRAMES", "max_frames", 1),
+    ("IMGSEARCH_DECODE_MEMORY_MB", "memory_bytes", 1_000_000),
+    ("IMGSEARCH_DECODE_SECONDS", "timeout_seconds", 1.0),
+    ("IMGSEARCH_STALL_SECONDS", "stall_seconds", 1.0),
+)
+# Python and the decoders themselves need about 150 MB before the first picture.
+_LEAST_MEMORY = 250_000_000
+
+
+def decode_limits() -> DecodeLimits:
+    """Return the limits, with those that the environment sets (see `_LIMIT_VARIABLES`).
+
+    Raises UsageError for what is no number that can be used.
+    """
+    chosen = {
+        name: _limit(variable, os.environ[variable], unit)
+        for variable, name, unit in _LIMIT_VARIABLES
+        if os.environ.get(variable)
+    }
+    limits = DecodeLimits(**chosen)  # type: ignore[arg-type]
+    if limits.memory_bytes < _LEAST_MEMORY:
+        raise UsageError(
+            f"IMGSEARCH_DECODE_MEMORY_MB must be at least {_LEAST_MEMORY // 1_000_000}."
+        )
+    return limits
+
+
+def _limit(variable: str, text: str, unit: int | float) -> int | float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    # The system counts times in whole seconds, and its own limits are 64-bit numbers.
+    if not 1 <= number <= 1_000_000_000:
+        raise UsageError(f"{variable} is {text!r}; give a number of at least 1, or unset it.")
+    return type(unit)(number * unit)
 
 
 @dataclass(frozen=True)
 class IndexSettings:
     """How the batch pipeline divides its work."""
 
-    limits: DecodeLimits = DecodeLimits()
+    limits: DecodeLimits = field(default_factory=decode_limits)
     decode_workers: int | None = None
     # Pictures that are embedded and committed together; None: as many as the encoder asks for.
     batch_size: int | None = None

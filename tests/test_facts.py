@@ -190,7 +190,7 @@ def test_xmp_is_read_from_every_format_with_and_without_the_pixels(form: str) ->
     data = labelled_file(form)
 
     facts = read_facts(decode(data, DecodeLimits()))
-    details = read_details(read_metadata(io.BytesIO(data)))
+    details = read_details(read_metadata(io.BytesIO(data), DecodeLimits()))
 
     assert (facts.rating, facts.keywords) == (4, ("Beach", "Été & fun"))
     assert (details["rating"], details["keywords"]) == (facts.rating, facts.keywords)
@@ -326,5 +326,5 @@ def test_random_blocks_never_break_a_picture(form: str, xmp: bytes, keywords: by
     facts = read_facts(decode(data, DecodeLimits()))
 
     assert (facts.width, facts.height, len(facts.keywords) <= 100) == (20, 10, True)
-    details = read_details(read_metadata(io.BytesIO(data)))
+    details = read_details(read_metadata(io.BytesIO(data), DecodeLimits()))
     assert (details["rating"], details["keywords"]) == (facts.rating, facts.keywords)

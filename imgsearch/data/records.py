@@ -13,6 +13,8 @@ from imgsearch.data.paths import printable
 
 # SQLite's integers have 64 bits; a file system may hold a time beyond the year 2262.
 _MAX_INTEGER = 2**63 - 1
+# An ISO 8601 moment without a zone: 2023-06-01T12:30:05.
+_MOMENT_LENGTH = 19
 # Goes up when more is read from files: the next run of the indexer then reads the metadata of all
 # pictures that were read by an older version. 1: EXIF's time, camera, lens and place. 2: also
 # rating and keywords, from EXIF, XMP and IPTC.
@@ -84,9 +86,42 @@ class PictureFacts:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PictureFacts:
-        """Undo `dataclasses.asdict` and JSON, which knows no tuples. Raises TypeError."""
+        """Undo `dataclasses.asdict` and JSON, which knows no tuples.
+
+        The values come from a process that reads hostile files. Raises TypeError or ValueError for
+        those that no picture has.
+        """
         facts = cls(**values)
-        return replace(facts, keywords=tuple(str(word) for word in facts.keywords))
+        _check_number(facts.width, int, 0, _MAX_INTEGER)
+        _check_number(facts.height, int, 0, _MAX_INTEGER)
+        _check_number(facts.orientation, int, 1, 8)
+        if facts.rating is not None:
+            _check_number(facts.rating, int, -1, 5)
+        for degrees, most in ((facts.latitude, 90), (facts.longitude, 180)):
+            if degrees is not None:
+                _check_number(degrees, float, -most, most)
+        if facts.taken_at is not None and len(facts.taken_at) != _MOMENT_LENGTH:
+            raise ValueError(f"{facts.taken_at!r} is no moment")
+        _checked_text(facts.format)
+        for text in (facts.format, facts.taken_at, facts.camera, facts.lens):
+            if text is not None and not _checked_text(text).isprintable():
+                raise ValueError(f"{text!r} cannot be shown")
+        for word in facts.keywords:
+            _checked_text(word)
+        return replace(facts, keywords=tuple(facts.keywords))
+
+
+def _check_number(value: object, kind: type[int] | type[float], least: int, most: int) -> None:
+    if type(value) is not kind or not least <= value <= most:
+        raise ValueError(f"{value!r} is not from {least} to {most}")
+
+
+def _checked_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    # Halves of surrogate pairs cannot be stored: UnicodeEncodeError is a ValueError.
+    value.encode("utf-8")
+    return value
 
 
 def folded(word: str) -> str:

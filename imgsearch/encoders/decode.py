@@ -1,14 +1,17 @@
 """From the bytes of an image file to an upright RGB picture, within limits.
 
 Only formats whose decoders are part of Pillow or pillow-heif are opened; those that run other
-programs (EPS) or are no pictures (PDF, SVG) are not.
+programs (EPS) or are no pictures (PDF, SVG) are not. What is opened may still crash its decoder:
+this is for the processes of `indexer.worker`, which may die.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -44,6 +47,13 @@ _TRANSPOSE = {
 }
 # The profiles of cameras and phones have about 500 to 3,000 bytes, those of printers megabytes.
 _MAX_PROFILE = 4096
+# The decoders of these formats make room for the pixels, or decode, when a file is opened.
+_HUNGRY_AT_OPENING = {b"\0\0\1\0": ("ICO",), b"RIFF": ("WEBP",)}
+# Formats whose headers tell how many pictures a file holds. Of the others only the first is found.
+_COUNTED = ("AVIF", "HEIF", "PNG", "WEBP")
+# Above so many pixels (no JPEG, which is decoded reduced) a copy of all of them is too much.
+_MAX_WHOLE_PIXELS = 32_000_000
+_BAND_PIXELS = 4_000_000
 # Formats whose decoders turn the picture upright themselves.
 _UPRIGHT_BY_DECODER = ("HEIF", "TIFF")
 # What Pillow and its plugins raise on damaged input, pixels and EXIF: observed on fuzzed files.
@@ -63,7 +73,22 @@ HOSTILE_INPUT_ERRORS = (
     RuntimeError,
     SyntaxError,
     OverflowError,
+    LookupError,
+    zlib.error,
 )
+# What documents that are no pictures begin with, and what to call them.
+_DOCUMENTS = (
+    (b"%PDF", "a PDF document"),
+    (b"%!PS", "a PostScript document"),
+    (b"\xc5\xd0\xd3\xc6", "a PostScript document"),
+    (b"<svg", "an SVG drawing"),
+    (b"<!DOCTYPE svg", "an SVG drawing"),
+    (b"<!DOCTYPE html", "a web page"),
+    (b"<html", "a web page"),
+)
+_HEAD_BYTES = 1_024
+_MAX_REASON = 200
+TOO_MUCH_MEMORY = "decoding needs more memory than is allowed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,35 +135,31 @@ def decode(data: bytes, limits: DecodeLimits, reduce_for: Preprocessing | None =
         try:
             return _decode(data, limits, reduce_for)
         except UnidentifiedImageError as error:
-            raise ImageUnreadable("not an image in a supported format, or damaged") from error
+            raise ImageUnreadable(_why_unknown(data[:_HEAD_BYTES])) from error
         except Image.DecompressionBombError as error:
             raise _too_large(limits) from error
         except MemoryError as error:
-            raise ImageUnreadable("decoding needs more memory than is allowed") from error
+            raise ImageUnreadable(TOO_MUCH_MEMORY) from error
         except HOSTILE_INPUT_ERRORS as error:
-            raise ImageUnreadable(f"damaged: {error or type(error).__name__}") from error
+            raise ImageUnreadable(_why_damaged(error)) from error
 
 
 def _decode(data: bytes, limits: DecodeLimits, reduce_for: Preprocessing | None) -> Photo:
-    # Opening reads headers only; the size is judged here, where it can be told to the owner.
-    with _pillow_limit(None):
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    image = _opened(io.BytesIO(data), data[:4], limits)
     width, height = image.size
-    if width * height > limits.max_pixels:
-        raise _too_large(limits, width, height)
-    if width < 1 or height < 1:
-        raise ImageUnreadable("the picture has no pixels")
     exif = _exif(image)
     orientation = _orientation(exif)
     if reduce_for is not None and image.format in ("JPEG", "MPO"):
         image.draft(None, draft_size(reduce_for))
+    if _coefficient_bytes(image, width * height) > limits.memory_bytes:
+        raise ImageUnreadable(TOO_MUCH_MEMORY)
     # Pillow raises at twice its limit, for the frames inside icons and animations too.
     with _pillow_limit(limits.max_pixels // 2):
         image.load()
-    rgb = to_rgb(image)
     if image.format in _UPRIGHT_BY_DECODER:
         width, height = image.size
-    else:
+    rgb = _rgb_for(image, reduce_for)
+    if image.format not in _UPRIGHT_BY_DECODER:
         if orientation in _TRANSPOSE:
             rgb = rgb.transpose(_TRANSPOSE[orientation])
         if orientation >= 5:
@@ -149,7 +170,59 @@ def _decode(data: bytes, limits: DecodeLimits, reduce_for: Preprocessing | None)
     return Photo(rgb, width, height, image.format or "unknown", orientation, metadata, profile)
 
 
-def read_metadata(file: BinaryIO) -> Metadata:
+def _opened(file: BinaryIO, start: bytes, limits: DecodeLimits) -> Image.Image:
+    """Open an image file that begins with the four bytes `start`, if it is within the limits."""
+    # Opening mostly reads headers only; the size is judged here, where it can be told to the owner.
+    formats = _HUNGRY_AT_OPENING.get(start)
+    with _pillow_limit(None if formats is None else limits.max_pixels // 2):
+        image = Image.open(file, formats=formats or FORMATS)
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise _too_large(limits, width, height)
+    if width < 1 or height < 1:
+        raise ImageUnreadable("the picture has no pixels")
+    frames = getattr(image, "n_frames", 1) if image.format in _COUNTED else 1
+    if frames > limits.max_frames:
+        raise ImageUnreadable(
+            f"too many pictures in one file: {frames}; the limit is {limits.max_frames}"
+        )
+    return image
+
+
+def _coefficient_bytes(image: Image.Image, pixels: int) -> int:
+    """Return what the decoder of a progressive JPEG of so many pixels needs; 0 for others.
+
+    It keeps all coefficients of the full picture, 2 bytes each, however reduced it decodes, and
+    only says "broken" when there is no room for them.
+    """
+    layers = [(int(layer[1]), int(layer[2])) for layer in getattr(image, "layer", ())]
+    if not layers or not image.info.get("progressive"):
+        return 0
+    most = max(1, max(across for across, _ in layers) * max(down for _, down in layers))
+    return 2 * pixels * sum(across * down for across, down in layers) // most
+
+
+def _why_damaged(error: Exception) -> str:
+    """Return what to say of a file whose decoder raised this."""
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return TOO_MUCH_MEMORY
+    # What is quoted from a file may hold anything.
+    said = "".join(c if c.isprintable() else " " for c in str(error))
+    return f"damaged: {' '.join(said.split())[:_MAX_REASON] or type(error).__name__}"
+
+
+def _why_unknown(head: bytes) -> str:
+    """Return why a file that begins so is not opened."""
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    for start, name in _DOCUMENTS:
+        if text[: len(start)].lower() == start.lower():
+            return f"{name}, not an image in a supported format"
+    if text.startswith(b"<") and b"<svg" in text.lower():
+        return "an SVG drawing, not an image in a supported format"
+    return "not an image in a supported format, or damaged"
+
+
+def read_metadata(file: BinaryIO, limits: DecodeLimits) -> Metadata:
     """Read what an image file says besides its pixels, which are decoded only where it must be.
 
     Raises ImageUnreadable if it is no image, or the OSError of a file that cannot be read.
@@ -158,8 +231,9 @@ def read_metadata(file: BinaryIO) -> Metadata:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with _pillow_limit(None):
-                image = Image.open(file, formats=FORMATS)
+            start = file.read(4)
+            file.seek(0)
+            image = _opened(file, start, limits)
             metadata = _metadata(image, _exif(image))
             # Pillow reads some tags when they are asked for, and the file will be closed then.
             for block in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
@@ -181,9 +255,32 @@ def _pillow_limit(pixels: int | None) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
+def _rgb_for(image: Image.Image, reduce_for: Preprocessing | None) -> Image.Image:
+    """Return a decoded picture as `to_rgb` does; a large one in bands, reduced where it may be.
+
+    A band of full rows is converted and averaged before the next, as a JPEG is decoded reduced.
+    """
+    width, height = image.size
+    if width * height <= _MAX_WHOLE_PIXELS:
+        return to_rgb(image)
+    factor = 1 if reduce_for is None else min(width, height) // draft_size(reduce_for)[0]
+    if image.mode in ("I", "F"):
+        # Their scale is that of the brightest pixel.
+        return to_rgb(image).reduce(max(1, factor))
+    if factor <= 1 and _is_plain(image):
+        return image
+    factor = max(1, factor)
+    reduced = Image.new("RGB", (-(-width // factor), -(-height // factor)))
+    rows = max(1, _BAND_PIXELS // width // factor) * factor
+    for top in range(0, height, rows):
+        band = image.crop((0, top, width, min(top + rows, height)))
+        reduced.paste(to_rgb(band).reduce(factor), (0, top // factor))
+    return reduced
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """Return the picture as 8-bit RGB: transparency on white, 16 bits and floats scaled to 8."""
-    if image.mode == "RGB" and "transparency" not in image.info:
+    if _is_plain(image):
         return image
     if image.mode.startswith("I;16"):
         # Pillow's own conversion clips at 255 instead of scaling.
@@ -197,6 +294,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", layered.size, "white")
         return Image.alpha_composite(white, layered).convert("RGB")
     return image.convert("RGB")
+
+
+def _is_plain(image: Image.Image) -> bool:
+    return image.mode == "RGB" and "transparency" not in image.info
 
 
 def _scaled_to_bytes(image: Image.Image) -> Image.Image:
@@ -284,9 +385,11 @@ def _too_large(
 def register_formats() -> None:
     """Load the decoders of all supported formats, once."""
     import pillow_heif
+    from PIL import AvifImagePlugin
 
     # Image.init() would import every plugin there is, most of them for formats not opened here.
     for plugin in _PLUGINS:
         import_module(f"PIL.{plugin}ImagePlugin")
     # One decoding thread: the pipeline runs a process per core already.
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)

@@ -49,17 +49,22 @@ def read_stable(path: str, limits: DecodeLimits) -> tuple[bytes, os.stat_result]
     """
     for _ in range(_READ_ATTEMPTS):
         with open_regular(path) as (file, before):
-            if before.st_size > limits.max_file_bytes:
-                raise ImageUnreadable(
-                    f"too large: {before.st_size / 1e6:.0f} MB; "
-                    f"the limit is {limits.max_file_bytes / 1e6:.0f} MB"
-                )
+            check_size(before, limits)
             # One byte more than it should have: a file that grows must not be read for ever.
             data = file.read(before.st_size + 1)
             after = os.fstat(file.fileno())
         if same_stat(before, after) and len(data) == after.st_size:
             return data, after
     raise ImageUnreadable("it keeps changing while it is read")
+
+
+def check_size(facts: os.stat_result, limits: DecodeLimits) -> None:
+    """Raise ImageUnreadable for a file that is larger than allowed."""
+    if facts.st_size > limits.max_file_bytes:
+        raise ImageUnreadable(
+            f"too large: {facts.st_size / 1e6:.0f} MB; "
+            f"the limit is {limits.max_file_bytes / 1e6:.0f} MB"
+        )
 
 
 def same_stat(before: os.stat_result, after: os.stat_result) -> bool:

@@ -52,7 +52,7 @@ def read_header(stream: BinaryIO, max_body: int = _MAX_BODY) -> tuple[dict[str, 
     try:
         # As text: of bytes, the encoding would be guessed first.
         header = json.loads(str(_read_exactly(stream, header_length), "ascii"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FrameError("a header is not JSON") from error
     if not isinstance(header, dict):
         raise FrameError("a header is not an object")

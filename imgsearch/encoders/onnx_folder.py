@@ -266,7 +266,7 @@ def _description(facts: dict[str, Any], path: Path, source: str) -> ModelDescrip
             licence=_plain(facts["license"]),
             languages=tuple(_plain(code) for code in languages),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelInvalid(
             f"{path} is not a valid model description: {type(error).__name__}: {reason_of(error)}"
         ) from error

@@ -7,6 +7,7 @@ two pipes, so that a three-line script without a ``__main__`` guard works.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from imgsearch.data.paths import printable
 from imgsearch.data.records import FailureKind, FileFailure, FileStat, PictureFacts
 from imgsearch.encoders.base import Preprocessing
 from imgsearch.encoders.child import child_environment
@@ -121,7 +123,7 @@ class DecodeProcess:
         self._timed_out = False
         edge = preprocessing.size
         self._buffers = buffers or Buffers(edge, edge, 3)
-        self._timeout = limits.timeout_seconds
+        self._limits = limits
         try:
             self._process = subprocess.Popen(
                 # -P: a numpy.py lying in the folder that the user is in must not be imported.
@@ -176,12 +178,13 @@ class DecodeProcess:
     def collect(self) -> Outcome:
         """Wait for the file that was sent first; afterwards `dead` tells of the process as it is.
 
-        The time limit begins with this call: the files are worked on one by one.
+        The limit by the clock begins with this call: the files are worked on one by one. Their
+        limit of processor time is the child's own.
         """
         file = self._sent[0].file
         outcome = self._answer(
             read=lambda header, length: self._outcome(file, header, length),
-            failed=lambda reason: FileFailure(file, reason, FailureKind.DAMAGED),
+            failed=lambda reason: FileFailure(file, reason, self._blame()),
         )
         self._sent.popleft()
         return outcome
@@ -209,7 +212,7 @@ class DecodeProcess:
         If the process dies, takes too long or answers nonsense, it is ended, and the result is
         what `failed` makes of the reason.
         """
-        limit = self._watchdog.set(self._timeout, self._process.kill)
+        limit = self._watchdog.set(self._limits.stall_seconds, self._process.kill)
         result: list[T] = []
         try:
             result.append(read(*read_header(self._output)))
@@ -251,17 +254,22 @@ class DecodeProcess:
             facts = PictureFacts.from_json({"width": 0, "height": 0, "format": ""} | values)
             return Details(file, {name: getattr(facts, name) for name in values})
         if kind != "photo":
-            return FileFailure(file, str(header["reason"]), FailureKind(kind))
+            return FileFailure(file, printable(str(header["reason"])), FailureKind(kind))
+        content_hash = bytes.fromhex(header["hash"])
+        if len(content_hash) != hashlib.sha256().digest_size:
+            raise FrameError("there is no hash")
         pixels = self._buffers.take()
         if length < pixels.nbytes:
             raise FrameError("there are too few pixels")
         read_into(self._output, pixels)
         if "size" in header:
             size, mtime_ns = int(header["size"]), int(header["mtime_ns"])
+            if not 0 <= size <= self._limits.max_file_bytes:
+                raise FrameError("the size is not that of a file that was read")
             file = FileStat.of(file.root_id, file.path, size, mtime_ns)
         return Decoded(
             file=file,
-            content_hash=bytes.fromhex(header["hash"]),
+            content_hash=content_hash,
             facts=PictureFacts.from_json(header["facts"]),
             pixels=pixels,
             thumbnail=read_body(self._output, length - pixels.nbytes),
@@ -270,7 +278,8 @@ class DecodeProcess:
     def _send(self, header: dict[str, Any], body: bytes = b"") -> None:
         """Send a message. If the process is gone, that shows when its answer is awaited."""
         # A path fits into the pipe, even if nobody reads it.
-        limit = self._watchdog.set(self._timeout, self._process.kill) if body else None
+        seconds = self._limits.stall_seconds
+        limit = self._watchdog.set(seconds, self._process.kill) if body else None
         try:
             with contextlib.suppress(OSError):
                 write_frame(self._input, header, body)
@@ -287,13 +296,27 @@ class DecodeProcess:
         self._process.kill()
         self._process.communicate()
         if self._timed_out:
-            return f"decoding took longer than {self._timeout:g} seconds"
+            return f"it was not read and decoded within {self._limits.stall_seconds:g} seconds"
         code = self._process.returncode
         try:
             cause = signal.Signals(-code).name
         except ValueError:
             cause = f"exit code {code}"
+        if cause == "SIGXCPU":
+            seconds = self._limits.timeout_seconds
+            return f"decoding took longer than {seconds:g} seconds of processor time"
+        if cause == "SIGKILL":
+            return "the system ended its decoder (SIGKILL), perhaps for lack of memory"
         return f"its decoder crashed ({cause})"
+
+    def _blame(self) -> FailureKind:
+        """Tell what the file is that a process died of: damaged, if it was the file's fault.
+
+        A disk that does not answer, or a system that runs out of memory, is worth another try.
+        """
+        # Whether it was us or the system, SIGKILL was not the decoder's doing.
+        killed = self._process.returncode == -getattr(signal, "SIGKILL", 0)
+        return FailureKind.UNREADABLE if self._timed_out or killed else FailureKind.DAMAGED
 
 
 def _enlarge(pipe: io.BufferedReader) -> None:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
+from imgsearch.data.paths import printable
 from imgsearch.data.records import FileFailure, FileStat
 from imgsearch.encoders.base import Preprocessing
 from imgsearch.errors import ImageUnreadable
@@ -48,6 +54,14 @@ class GuardedDecoder:
     def read(self, path: str) -> Decoded:
         """Decode a file. Raises ImageUnreadable."""
         return self._decode(Request(_NO_FILE, path))
+
+    def pixels(self, path: Path) -> npt.NDArray[np.uint8]:
+        """Return the pixels uint8 [s, s, 3] of a file to search by. Raises ImageUnreadable."""
+        try:
+            return self.read(os.path.realpath(path)).pixels
+        except (ImageUnreadable, ValueError) as error:
+            # A name that holds a NUL is a ValueError.
+            raise ImageUnreadable(f"Cannot search by {printable(str(path))}: {error}.") from error
 
     def thumbnail(self, path: str) -> tuple[bytes, bytes]:
         """Return the content hash and the thumbnail of a file. Raises ImageUnreadable."""

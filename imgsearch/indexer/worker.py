@@ -7,10 +7,14 @@ native decoder (crash, endless loop, endless memory) ends here and costs that on
 from __future__ import annotations
 
 import hashlib
+import math
+import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +22,8 @@ from PIL import Image
 
 from imgsearch.encoders.base import Preprocessing, Resize
 from imgsearch.encoders.child import private_stdout
-from imgsearch.encoders.decode import decode, read_metadata, register_formats
-from imgsearch.encoders.files import open_regular, read_stable
+from imgsearch.encoders.decode import TOO_MUCH_MEMORY, decode, read_metadata, register_formats
+from imgsearch.encoders.files import check_size, open_regular, read_stable
 from imgsearch.encoders.frames import FrameError, read_frame, write_frame
 from imgsearch.encoders.preprocess import prepare
 from imgsearch.encoders.thumbnail import make_preview, make_thumbnail
@@ -51,7 +55,8 @@ def main() -> None:
         write_frame(sink, {"ready": True})
         while True:
             request, content = read_frame(source)
-            _end_after(limits.timeout_seconds * _PATIENCE)
+            _limit_time(limits.timeout_seconds)
+            _end_after(limits.stall_seconds * _PATIENCE)
             header, body = _answer(request, content, preprocessing, limits)
             _end_after(0)
             write_frame(sink, header, *body)
@@ -62,21 +67,42 @@ def main() -> None:
 def _end_after(seconds: float) -> None:
     """Let the system end this process after so long; 0 calls it off.
 
-    An indexer that was killed ends nobody, and a native decoder in an endless loop lets no Python
-    look after itself: without this it would work on for ever.
+    An indexer that was killed ends nobody, and a native decoder that waits for ever lets no Python
+    look after itself.
     """
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _limit_memory(limit: int) -> None:
+    """Let allocations fail that would bring this process above `limit` bytes; on Linux."""
     if sys.platform == "linux":
         import resource
 
-        # RLIMIT_DATA counts what a decoder allocates; RLIMIT_AS would also count mapped libraries.
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(resource.RLIMIT_DATA, (allowed, hard))
+        pages = [int(field) for field in Path("/proc/self/statm").read_text().split()]
+        mapped, _, shared = (resource.getpagesize() * number for number in pages[:3])
+        # Private memory, with room left for the pages of libraries, which are not counted.
+        _set_limit(resource.RLIMIT_DATA, limit - shared)
+        # What is shared or mapped from files is not counted there. Libraries are mapped by now.
+        _set_limit(resource.RLIMIT_AS, mapped + limit)
+        # The core of a crashed decoder would be as large as all this.
+        _set_limit(resource.RLIMIT_CORE, 0)
+
+
+def _limit_time(seconds: float) -> None:
+    """Let the system end this process when its next file takes more processor time."""
+    if os.name == "posix":
+        import resource
+
+        _set_limit(resource.RLIMIT_CPU, math.ceil(time.process_time() + seconds))
+
+
+def _set_limit(which: int, value: int) -> None:
+    import resource
+
+    _, hard = resource.getrlimit(which)
+    allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(which, (allowed, hard))
 
 
 def _answer(
@@ -89,7 +115,7 @@ def _answer(
     header: dict[str, Any] = {"kind": "photo"}
     try:
         if "details_of" in request:
-            return {"kind": "details", "facts": _details(request)}, ()
+            return {"kind": "details", "facts": _details(request, limits)}, ()
         if "path" in request:
             content, facts = read_stable(request["path"], limits)
             header |= {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns}
@@ -108,7 +134,7 @@ def _answer(
     except ImageUnreadable as error:
         return {"kind": "damaged", "reason": str(error)}, ()
     except MemoryError:
-        return {"kind": "damaged", "reason": "decoding needs more memory than is allowed"}, ()
+        return {"kind": "damaged", "reason": TOO_MUCH_MEMORY}, ()
     header |= {
         "hash": hashlib.sha256(content).hexdigest(),
         "facts": asdict(read_facts(photo)),
@@ -116,11 +142,12 @@ def _answer(
     return header, (np.ascontiguousarray(prepared.pixels).reshape(-1).data, thumbnail)
 
 
-def _details(request: dict[str, Any]) -> dict[str, Any]:
+def _details(request: dict[str, Any], limits: DecodeLimits) -> dict[str, Any]:
     with open_regular(request["path"]) as (file, facts):
         if [facts.st_size, facts.st_mtime_ns] != request["details_of"]:
             raise FileNotFoundError("another file has taken its place")
-        return read_details(read_metadata(file))
+        check_size(facts, limits)
+        return read_details(read_metadata(file, limits))
 
 
 if __name__ == "__main__":

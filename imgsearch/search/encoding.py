@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +11,27 @@ import numpy.typing as npt
 from imgsearch.data.reader import CatalogReader, StoredModel
 from imgsearch.encoders import Encoder
 from imgsearch.encoders.base import checked_rows
-from imgsearch.errors import ImageUnreadable, ModelNotFound, PhotoNotFound
+from imgsearch.errors import ModelNotFound, PhotoNotFound
 from imgsearch.search.query import Picture, PictureReference, Query
 from imgsearch.search.ranking import EncodedQuery
-from imgsearch.settings import DecodeLimits
+
+# The pixels uint8 [s, s, 3] of the files that are searched by: decoded elsewhere, since their bytes
+# may crash a decoder.
+PicturePixels = Mapping[Path, npt.NDArray[np.uint8]]
+_ANOTHER_MODEL = "The library has changed its model; give the picture again."
 
 
 def encode_queries(
-    queries: Sequence[Query], encoder: Encoder, reader: CatalogReader, model: StoredModel
+    queries: Sequence[Query],
+    encoder: Encoder,
+    reader: CatalogReader,
+    model: StoredModel,
+    pixels: PicturePixels,
 ) -> list[EncodedQuery]:
-    """Return the queries with their parts as unit vectors.
+    """Return the queries with their parts as unit vectors; `pixels` has all their files.
 
-    All words go through the text tower in one run. Raises ImageUnreadable, PhotoNotFound or
-    ModelNotFound for a picture that cannot be searched by.
+    All words go through the text tower in one run. Raises PhotoNotFound or ModelNotFound for a
+    picture that cannot be searched by.
     """
     texts = sorted({t.subject for q in queries for t in q.terms if isinstance(t.subject, str)})
     rows = (
@@ -36,7 +43,7 @@ def encode_queries(
         if isinstance(subject, str):
             row: npt.NDArray[np.float32] = known[subject]
             return row
-        return _vector_of(subject, encoder, reader, model)
+        return _vector_of(subject, encoder, reader, model, pixels)
 
     return [
         EncodedQuery(
@@ -51,14 +58,22 @@ def encode_queries(
 
 
 def _vector_of(
-    like: Picture, encoder: Encoder, reader: CatalogReader, model: StoredModel
+    like: Picture,
+    encoder: Encoder,
+    reader: CatalogReader,
+    model: StoredModel,
+    pixels: PicturePixels,
 ) -> npt.NDArray[np.float32]:
     """Return the unit vector of a picture, float32 [d]."""
     if isinstance(like, Path):
-        return _encode_picture(encoder, like)
+        if len(pixels[like]) != encoder.description.preprocessing.size:
+            raise ModelNotFound(_ANOTHER_MODEL)
+        found = encoder.encode_images(pixels[like][None])
+        vector: npt.NDArray[np.float32] = checked_rows(found, 1, encoder.description)[0]
+        return vector
     if isinstance(like, PictureReference):
         if (like.model, like.revision) != (model.name, model.revision):
-            raise ModelNotFound("The library has changed its model; give the picture again.")
+            raise ModelNotFound(_ANOTHER_MODEL)
         return like.vector
     rows = _stored([like], reader, model)
     if not len(rows):
@@ -79,26 +94,3 @@ def _rows(
     vectors: Sequence[npt.NDArray[np.floating]], model: StoredModel
 ) -> npt.NDArray[np.float32]:
     return np.array(vectors, dtype=np.float32).reshape(-1, model.dimension)
-
-
-def _encode_picture(encoder: Encoder, path: Path) -> npt.NDArray[np.float32]:
-    """Embed the picture at `path`: a unit vector float32 [d]. Raises ImageUnreadable."""
-    # Imported here because queries in words need neither Pillow nor its plugins.
-    from imgsearch.encoders.decode import decode
-    from imgsearch.encoders.files import read_stable
-    from imgsearch.encoders.preprocess import to_pixels
-
-    preprocessing = encoder.description.preprocessing
-    limits = DecodeLimits()
-    try:
-        data, _ = read_stable(os.path.realpath(path), limits)
-        photo = decode(data, limits, reduce_for=preprocessing)
-    except OSError as error:
-        raise ImageUnreadable(f"Cannot search by {path}: {error.strerror or error}.") from error
-    except ImageUnreadable as error:
-        raise ImageUnreadable(f"Cannot search by {path}: {error}.") from error
-    pixels = to_pixels(photo.rgb, preprocessing)[None]
-    row: npt.NDArray[np.float32] = checked_rows(
-        encoder.encode_images(pixels), 1, encoder.description
-    )[0]
-    return row

@@ -21,7 +21,7 @@ from imgsearch.encoders.base import KnowsTexts
 from imgsearch.errors import LibraryEmpty, ModelNotFound
 from imgsearch.search.answer import Answering, candidates_needed
 from imgsearch.search.background import FIXED_TEXTS, SAMPLE, Background
-from imgsearch.search.encoding import encode_queries
+from imgsearch.search.encoding import PicturePixels, encode_queries
 from imgsearch.search.grouping import Likeness
 from imgsearch.search.query import Query, note_about
 from imgsearch.search.ranking import EncodedQuery, IndexImplausible
@@ -29,6 +29,7 @@ from imgsearch.search.results import SearchHit, SearchResults, hit_of
 
 # Queries that are searched for at once: on GPUs fewer would not pay (see `data.gpu_index`).
 _TOGETHER = 128
+_NO_PICTURES: PicturePixels = {}
 _Candidates = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
 
 
@@ -58,22 +59,18 @@ class QueryEngine:
         """Release the catalog."""
         self._reader.close()
 
-    def search(self, query: Query) -> SearchResults:
-        """Return the pictures that match the query, in its order.
+    def search_all(
+        self, queries: Sequence[Query], pixels: PicturePixels = _NO_PICTURES
+    ) -> list[SearchResults]:
+        """Return what matches each query, in its order; towers and index are loaded once.
 
-        Raises LibraryEmpty, ImageUnreadable, PhotoNotFound, or a ModelError.
-        """
-        return self.search_all([query])[0]
-
-    def search_all(self, queries: Sequence[Query]) -> list[SearchResults]:
-        """Return the results of several queries, for which towers and index are loaded once.
-
-        Raises what `search` raises.
+        `pixels` has the files that are searched by. Raises LibraryEmpty, PhotoNotFound, or a
+        ModelError.
         """
         with self._one_moment():
-            return self._search_all(queries)
+            return self._search_all(queries, pixels)
 
-    def _search_all(self, queries: Sequence[Query]) -> list[SearchResults]:
+    def _search_all(self, queries: Sequence[Query], pixels: PicturePixels) -> list[SearchResults]:
         model = self._model()
         asking = [query for query in queries if not query.is_empty]
         if not asking:
@@ -81,7 +78,7 @@ class QueryEngine:
         # Loading the text tower and opening the index take about as long as each other, and both
         # spend their time outside the interpreter.
         with ThreadPoolExecutor(1) as beside:
-            encoding = beside.submit(self._encoded, asking, model)
+            encoding = beside.submit(self._encoded, asking, model, pixels)
             index = self._current_index(model)
             encoded = encoding.result()
         if not len(index):
@@ -210,8 +207,10 @@ class QueryEngine:
             self._index = (model.id, generation, index)
         return self._index[2]
 
-    def _encoded(self, queries: Sequence[Query], model: StoredModel) -> list[EncodedQuery]:
-        return encode_queries(queries, self._encoder_of(model), self._reader, model)
+    def _encoded(
+        self, queries: Sequence[Query], model: StoredModel, pixels: PicturePixels
+    ) -> list[EncodedQuery]:
+        return encode_queries(queries, self._encoder_of(model), self._reader, model, pixels)
 
     def _answered(
         self,

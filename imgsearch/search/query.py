@@ -131,6 +131,11 @@ class Query:
         return tuple(term for term in self.terms if term.weight < 0)
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of pictures to search by."""
+        return tuple(term.subject for term in self.terms if isinstance(term.subject, Path))
+
+    @property
     def described(self) -> str:
         """The query as a person would read it, safe to show anywhere."""
         parts = " + ".join(term.name for term in self.wanted) or f"all, by {self.sort}"
@@ -174,7 +179,8 @@ def split_picture(text: str) -> tuple[Path, float]:
     whole = Path(os.path.expanduser(text))
     name, _, number = text.rpartition(":")
     is_number = number.replace(".", "", 1).isdecimal() and number.isascii()
-    if not name or not is_number or whole.exists():
+    # Path.exists raises for a name that is too long or holds a NUL; this does not.
+    if not name or not is_number or os.path.exists(whole):
         return whole, 1.0
     return Path(os.path.expanduser(name)), checked_weight(float(number))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from datetime import date
 from pathlib import Path
@@ -14,11 +14,12 @@ from typing import Any
 from imgsearch.data.filters import Filters
 from imgsearch.data.places import Near
 from imgsearch.errors import QueryInvalid
-from imgsearch.search.query import Query, Term
+from imgsearch.search.language import checked_weight
+from imgsearch.search.query import Query, Term, cleaned
 
 _MAX_NAME = 100
-# What belongs to a page of results and not to the search.
-_NOT_KEPT = ("terms", "filters", "limit", "offset", "explain")
+# What SQLite can compare with.
+_MAX_INTEGER = 2**63 - 1
 
 
 def to_json(query: Query) -> str:
@@ -26,11 +27,7 @@ def to_json(query: Query) -> str:
 
     Raises QueryInvalid for one by a picture that is neither a file nor in the library.
     """
-    kept = {
-        field.name: getattr(query, field.name)
-        for field in fields(Query)
-        if field.name not in _NOT_KEPT
-    }
+    kept = {name: getattr(query, name) for name in _KEPT}
     terms = [_from_term(term) for term in query.terms]
     filters = {
         field.name: _plain(value)
@@ -44,14 +41,11 @@ def from_json(text: str) -> Query:
     """Undo `to_json`. Raises QueryInvalid for anything else."""
     try:
         values = json.loads(text)
-        kept = {
-            field.name: _tuple(values[field.name])
-            for field in fields(Query)
-            if field.name in values and field.name not in _NOT_KEPT
-        }
+        kept = {name: read(values[name]) for name, read in _KEPT.items() if name in values}
         terms = tuple(_to_term(one) for one in values["terms"])
-        return Query(terms=terms, filters=_to_filters(values["filters"]), **kept)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        asked = {name: _FILTERS[name](value) for name, value in values["filters"].items()}
+        return Query(terms=terms, filters=Filters(**asked), **kept)
+    except (QueryInvalid, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise QueryInvalid("This saved search cannot be read. Save it again.") from error
 
 
@@ -93,11 +87,15 @@ def _from_term(term: Term) -> dict[str, Any]:
 
 def _to_term(values: dict[str, Any]) -> Term:
     weight = float(values["weight"])
+    checked_weight(abs(weight))
     if "words" in values:
-        return Term(str(values["words"]), weight)
+        words = cleaned(_text(values["words"]))
+        if not words:
+            raise ValueError("there are no words")
+        return Term(words, weight)
     if "path" in values:
-        return Term(Path(str(values["path"])), weight)
-    return Term(int(values["picture"]), weight)
+        return Term(Path(_text(values["path"])), weight)
+    return Term(_number(values["picture"]), weight)
 
 
 def _plain(value: Any) -> Any:
@@ -108,15 +106,81 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _to_filters(values: dict[str, Any]) -> Filters:
-    ready = {name: _tuple(value) for name, value in values.items()}
-    for name in ("since", "until"):
-        if name in ready:
-            ready[name] = date.fromisoformat(ready[name])
-    if "near" in ready:
-        ready["near"] = Near(*(float(number) for number in ready["near"]))
-    return Filters(**ready)
+# Whoever gives a library away gives its saved searches with it: what is read is checked, value by
+# value. All of these raise TypeError or ValueError.
 
 
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} is neither true nor false")
+    return value
+
+
+def _number(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_INTEGER:
+        raise ValueError(f"{value!r} is no number that can be used")
+    return value
+
+
+def _strength(value: Any) -> int:
+    if _number(value) > 100:
+        raise ValueError(f"{value!r} is no strength of a match")
+    return _number(value)
+
+
+def _several(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is no list")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(_text(one) for one in _several(value))
+
+
+def _numbers(value: Any) -> tuple[int, ...]:
+    return tuple(_number(one) for one in _several(value))
+
+
+def _day(value: Any) -> date:
+    return date.fromisoformat(_text(value))
+
+
+def _place(value: Any) -> Near:
+    latitude, longitude, kilometres = _several(value)
+    return Near(float(latitude), float(longitude), float(kilometres))
+
+
+# What is kept of a search, without its page of results, and how it is read.
+_KEPT: dict[str, Callable[[Any], Any]] = {
+    "sort": _text,
+    "min_strength": _strength,
+    "cut_off": _truth,
+    "group": _truth,
+    "good": _numbers,
+    "bad": _numbers,
+}
+_FILTERS: dict[str, Callable[[Any], Any]] = {
+    "folders": _texts,
+    "since": _day,
+    "until": _day,
+    "cameras": _texts,
+    "orientations": _texts,
+    "formats": _texts,
+    "min_pixels": _number,
+    "max_pixels": _number,
+    "lenses": _texts,
+    "near": _place,
+    "has_place": _truth,
+    "min_rating": _number,
+    "keywords": _texts,
+    "names": _texts,
+    "min_bytes": _number,
+    "max_bytes": _number,
+}
