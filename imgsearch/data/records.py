@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -81,8 +81,8 @@ class PictureFacts:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PictureFacts:
         """Undo `dataclasses.asdict` and JSON, which knows no tuples. Raises TypeError."""
-        facts = cls(**values)
-        return replace(facts, keywords=tuple(str(word) for word in facts.keywords))
+        keywords = tuple(str(word) for word in values.get("keywords", ()))
+        return cls(**{**values, "keywords": keywords})
 
 
 def folded(word: str) -> str:
