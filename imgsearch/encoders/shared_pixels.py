@@ -14,8 +14,8 @@ import os
 import numpy as np
 import numpy.typing as npt
 
-# Writing to such memory is undone where it is full; reserved in larger steps it is seldom moved.
-_STEP_BYTES = 1 << 20
+# Reserved in larger steps, memory is seldom mapped anew.
+_STEP_BYTES = 1 << 22
 
 
 def can_share() -> bool:
@@ -32,14 +32,17 @@ class SharedPixels:
         Raises OSError where there is none to be had.
         """
         self.number = _new_file() if number is None else number
+        self._reserved = 0
         self._bytes = np.empty(0, dtype=np.uint8)
 
     def reserve(self, count: int) -> None:
         """Have room for so many bytes. Raises OSError where memory is short."""
-        if count > len(self._bytes):
+        if count > self._reserved:
             steps = -(-count // _STEP_BYTES)
             # Now an error; without it, later, the end of the process.
-            os.posix_fallocate(self.number, 0, steps * _STEP_BYTES)
+            more = steps * _STEP_BYTES - self._reserved
+            os.posix_fallocate(self.number, self._reserved, more)
+            self._reserved += more
 
     def write(self, pixels: npt.NDArray[np.uint8]) -> None:
         """Put pixels of any shape at the beginning. Raises OSError where memory is short."""

@@ -154,10 +154,10 @@ class DecodePool:
         # Of one file.
         seconds = _HOLD_SECONDS
         since = time.monotonic()
-        while process.files_in_hand and not process.dead:
+        while not process.dead:
             self._send_ahead(process, int(_HOLD_SECONDS / seconds))
             # Asked after the sending: whoever stops us ends the processes that were sent a file.
-            if self._stopping.is_set():
+            if self._stopping.is_set() or not process.files_in_hand:
                 break
             # It has enough to do meanwhile; waking up for each answer would cost more than it does.
             spare = process.files_in_hand - _FILES_A_PROCESS
