@@ -32,6 +32,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.orm import aliased
 
 from imgsearch.data.catalog import Catalog
+from imgsearch.data.paths import to_stored
 from imgsearch.data.records import FACTS_VERSION, FailureKind, FileStat
 from imgsearch.data.schema import Embedding, Failure, File, PathText, Picture
 
@@ -48,6 +49,11 @@ _scanned = Table(
     Column("sniff", Integer),
     prefixes=["TEMPORARY"],
 )
+
+# Two overlapping paths on the command line meet the same file twice.
+_ADD = """
+INSERT OR IGNORE INTO temp.scanned (root_id, path, size, mtime_ns, sniff) VALUES (?, ?, ?, ?, ?)
+"""
 
 
 class Change(Enum):
@@ -131,18 +137,17 @@ class ScanTable:
         stream = iter(files)
         while page := list(islice(stream, _PAGE * 10)):
             rows = [
-                {
-                    "root_id": item.file.root_id,
-                    "path": item.file.path,
-                    "size": item.file.size,
-                    "mtime_ns": item.file.mtime_ns,
-                    "sniff": int(item.sniff),
-                }
-                for item in page
+                (
+                    one.file.root_id,
+                    to_stored(one.file.path),
+                    one.file.size,
+                    one.file.mtime_ns,
+                    one.sniff,
+                )
+                for one in page
             ]
-            with self._catalog.transaction() as session:
-                # Two overlapping paths on the command line meet the same file twice.
-                session.execute(_scanned.insert().prefix_with("OR IGNORE"), rows)
+            with self._catalog.statements() as connection:
+                connection.executemany(_ADD, rows)
 
     def count(self) -> int:
         """Return how many files the scan met."""

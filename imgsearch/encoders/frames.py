@@ -25,12 +25,17 @@ class FrameError(Exception):
 
 def write_frame(stream: BinaryIO, header: dict[str, Any], *body: bytes | memoryview) -> None:
     """Write one message, whose body may come in parts, and flush it."""
+    put_frame(stream, header, *body)
+    stream.flush()
+
+
+def put_frame(stream: BinaryIO, header: dict[str, Any], *body: bytes | memoryview) -> None:
+    """Write one message, whose body may come in parts; it may stay in the stream's buffer."""
     # ASCII-only JSON escapes the lone surrogates of file names that are not UTF-8.
     text = json.dumps(header).encode("ascii")
     stream.write(_LENGTHS.pack(len(text), sum(map(len, body))) + text)
     for part in body:
         stream.write(part)
-    stream.flush()
 
 
 def read_frame(stream: BinaryIO, max_body: int = _MAX_BODY) -> tuple[dict[str, Any], bytes]:
@@ -62,7 +67,7 @@ class FrameReader:
         came = self._came
         if len(came) < _LENGTHS.size:
             return None
-        header_length, body_length = _lengths(came[: _LENGTHS.size], _MAX_BODY)
+        header_length, body_length = _lengths(came, _MAX_BODY)
         start = _LENGTHS.size + header_length
         if len(came) < start + body_length:
             return None
@@ -75,11 +80,13 @@ class FrameReader:
         """Return how many bytes the next message lacks, as far as that is known."""
         if len(self._came) < _LENGTHS.size:
             return 0
-        return _LENGTHS.size + sum(_LENGTHS.unpack_from(self._came)) - len(self._came)
+        return _LENGTHS.size + sum(_lengths(self._came, _MAX_BODY)) - len(self._came)
 
 
 def _lengths(data: bytes | bytearray, max_body: int) -> tuple[int, int]:
-    header_length, body_length = _LENGTHS.unpack(data)
+    header_length: int
+    body_length: int
+    header_length, body_length = _LENGTHS.unpack_from(data)
     if header_length > _MAX_HEADER or body_length > max_body:
         raise FrameError("a message is too long")
     return header_length, body_length

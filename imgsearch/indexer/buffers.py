@@ -67,7 +67,8 @@ class Rooms:
 
     def look(self, room: int) -> npt.NDArray[np.uint8]:
         """Return what lies in a room: uint8 [room_bytes], not a copy."""
-        return self._shared.read((room + 1, self.room_bytes))[room]
+        end = (room + 1) * self.room_bytes
+        return self._shared.read((end,))[end - self.room_bytes :]
 
     def give_back(self, room: int) -> None:
         """Let a room be taken again: nobody may look into it any more."""

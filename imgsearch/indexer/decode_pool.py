@@ -160,6 +160,7 @@ class DecodePool:
             if self._stopping.is_set() or not process.files_in_hand:
                 break
             # It has enough to do meanwhile; waking up for each answer would cost more than it does.
+            process.flush()
             spare = process.files_in_hand - _FILES_A_PROCESS
             time.sleep(min(_HOLD_SECONDS, seconds * max(0, spare)))
             outcomes = process.collect()

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from imgsearch.data.records import FailureKind, FileFailure, FileStat, PictureFacts
 from imgsearch.encoders.base import Preprocessing
 from imgsearch.encoders.child import child_environment
-from imgsearch.encoders.frames import FrameError, FrameReader, write_frame
+from imgsearch.encoders.frames import FrameError, FrameReader, put_frame
 from imgsearch.encoders.shared_pixels import can_share
 from imgsearch.errors import ImageUnreadable, ImgsearchError
 from imgsearch.indexer.buffers import Rooms
@@ -163,6 +163,7 @@ class DecodeProcess:
         _enlarge(stdout)
         try:
             self._write(config)
+            self.flush()
             self._answers.wait()
         except (FrameError, OSError) as error:
             self._bury()
@@ -192,7 +193,10 @@ class DecodeProcess:
         return self._characters <= _CHARACTERS_AHEAD
 
     def send(self, request: Request) -> None:
-        """Have a file decoded after those that were sent before; `collect` returns the outcome."""
+        """Have a file decoded after those that were sent before; `collect` returns the outcome.
+
+        The process may get to know of it with the next `flush` only, or with `collect`.
+        """
         header: dict[str, Any] = {} if request.content is not None else {"path": request.path}
         room = None
         if request.details_only:
@@ -252,8 +256,17 @@ class DecodeProcess:
         limit = self._watchdog.set(self._timeout, self._process.kill)
         result: list[T] = []
         try:
+            self.flush()
             result.append(read())
-        except (FrameError, OSError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError):
+        except (
+            FrameError,
+            OSError,
+            LookupError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            RecursionError,
+        ):
             pass
         finally:
             self._timed_out |= self._watchdog.lift(limit)
@@ -330,15 +343,23 @@ class DecodeProcess:
         )
 
     def _write(self, header: dict[str, Any], body: bytes = b"") -> None:
-        """Send a message. If the process is gone, that shows when its answer is awaited."""
+        """Note a message, which `_flush` sends.
+
+        If the process is gone, that shows when its answer is awaited.
+        """
         # A path fits into the pipe, even if nobody reads it.
         limit = self._watchdog.set(self._timeout, self._process.kill) if body else None
         try:
             with contextlib.suppress(OSError):
-                write_frame(self._input, header, body)
+                put_frame(self._input, header, body)
         finally:
             if limit is not None:
                 self._timed_out |= self._watchdog.lift(limit)
+
+    def flush(self) -> None:
+        """Let the process have what was sent, if it has not got it already."""
+        with contextlib.suppress(OSError):
+            self._input.flush()
 
     def _bury(self) -> str:
         """End the process for good and return what to say of the file that it died of."""

@@ -115,9 +115,7 @@ class Pipeline:
             ThreadPoolExecutor(
                 pace_of(self._encoder).calls, thread_name_prefix="imgsearch-embed"
             ) as background,
-            DecodePool(
-                preprocessing, settings.limits, settings.worker_count(), held=ahead
-            ) as pool,
+            DecodePool(preprocessing, settings.limits, settings.worker_count(), held=ahead) as pool,
         ):
             # Loading the image tower takes as long as the decoding processes take to start.
             self._warm = background.submit(self._warm_up)
