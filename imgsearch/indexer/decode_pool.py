@@ -28,7 +28,7 @@ _GATHER_SECONDS = 0.002
 # if they are small: as many as it works on for so many seconds, which nobody notices at the end.
 _FILES_A_PROCESS, _MOST_FILES_A_PROCESS = 2, 8
 _HOLD_SECONDS = 0.03
-# The time for a file is a running mean: the latest one counts as one of so many.
+# The time for a file is a running mean, if it grows: the latest one counts as one of so many.
 _SMOOTHING = 4
 
 
@@ -162,11 +162,12 @@ class DecodePool:
             # It has enough to do meanwhile; waking up for each answer would cost more than it does.
             process.flush()
             spare = process.files_in_hand - _FILES_A_PROCESS
-            time.sleep(min(_HOLD_SECONDS, seconds * max(0, spare)))
+            time.sleep(min(_HOLD_SECONDS, seconds * max(0, spare) / 2))
             outcomes = process.collect()
             now = time.monotonic()
             latest, since = (now - since) / len(outcomes), now
-            seconds += (latest - seconds) / _SMOOTHING
+            # What it took longer may have been the wait above.
+            seconds = min(latest, seconds + (latest - seconds) / _SMOOTHING)
             self._outbox.put(outcomes)
         return process.unanswered
 
