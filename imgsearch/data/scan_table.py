@@ -71,6 +71,12 @@ _scanned = Table(
     prefixes=["TEMPORARY"],
 )
 
+# Two overlapping paths on the command line meet the same file twice.
+_ADD = """
+INSERT OR IGNORE INTO temp.scanned (root_id, path, size, mtime_ns, sniff, touched)
+VALUES (?, ?, ?, ?, ?, ?)
+"""
+
 
 class Change(Enum):
     """Why a scanned file needs work."""
@@ -161,19 +167,18 @@ class ScanTable:
         stream = iter(files)
         while page := list(islice(stream, _PAGE * 10)):
             rows = [
-                {
-                    "root_id": item.file.root_id,
-                    "path": item.file.path,
-                    "size": item.file.size,
-                    "mtime_ns": item.file.mtime_ns,
-                    "sniff": int(item.sniff),
-                    "touched": int(item.touched),
-                }
-                for item in page
+                (
+                    one.file.root_id,
+                    to_stored(one.file.path),
+                    one.file.size,
+                    one.file.mtime_ns,
+                    one.sniff,
+                    one.touched,
+                )
+                for one in page
             ]
-            with self._catalog.transaction() as session:
-                # Two overlapping paths on the command line meet the same file twice.
-                session.execute(_scanned.insert().prefix_with("OR IGNORE"), rows)
+            with self._catalog.statements() as connection:
+                connection.executemany(_ADD, rows)
 
     def count(self) -> int:
         """Return how many files the scan met."""

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 
 from imgsearch.encoders.base import Preprocessing
-from imgsearch.indexer.buffers import Buffers
 from imgsearch.indexer.decode_process import DecodeProcess, Outcome, Request
 from imgsearch.indexer.watchdog import Watchdog
 from imgsearch.settings import DecodeLimits
@@ -25,8 +24,12 @@ _POLL_SECONDS = 0.5
 # After a first outcome further ones are waited for: waking up for each would cost more than taking
 # it. Far shorter than what the encoder needs for a batch.
 _GATHER_SECONDS = 0.002
-# Files that a process holds, so that it has the next one when it is done with one.
-_FILES_A_PROCESS = 2
+# Files that a process holds, so that it has the next one when it is done with one; and more of them
+# if they are small: as many as it works on for so many seconds, which nobody notices at the end.
+_FILES_A_PROCESS, _MOST_FILES_A_PROCESS = 2, 8
+_HOLD_SECONDS = 0.03
+# The time for a file is a running mean, if it grows: the latest one counts as one of so many.
+_SMOOTHING = 4
 
 
 class DecodePool:
@@ -37,14 +40,18 @@ class DecodePool:
         preprocessing: Preprocessing,
         limits: DecodeLimits,
         workers: int,
-        buffers: Buffers | None = None,
+        held: int = 0,
     ) -> None:
-        """Pixels are put into arrays from `buffers`, for the caller to give back."""
-        self._buffers = buffers
+        """About so many pictures may be `held` at once: answered and not given back yet.
+
+        See `Decoded.give_back`. Without it, there is nothing to give back.
+        """
+        # Some processes hold more pictures than others.
+        self._rooms = held and _MOST_FILES_A_PROCESS + 2 * held // workers
         self._preprocessing = preprocessing
         self._limits = limits
         self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
-        self._outbox: queue.SimpleQueue[Outcome | Exception] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[list[Outcome] | Exception] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._watchdog = Watchdog()
         self._processes: set[DecodeProcess] = set()
@@ -74,17 +81,18 @@ class DecodePool:
             thread.join()
         self._watchdog.close()
 
-    def outcomes(self, requests: Iterable[Request | None], ahead: int) -> Iterator[Outcome | None]:
-        """Yield what became of each request, in the order of completion.
+    def outcomes(
+        self, requests: Iterable[Request | None], ahead: int
+    ) -> Iterator[Sequence[Outcome]]:
+        """Yield what became of the requests, in the order of completion, as many as are there.
 
-        At most `ahead` requests are under way or waiting to be taken. None is yielded when
-        nothing was ready for half a second, and for each None among the requests, so that the
-        caller keeps control meanwhile. Raises ImgsearchError if no process can be started.
+        At most `ahead` requests are under way. Nothing ([]) is yielded when nothing was ready for
+        half a second, and for each None among the requests, so that the caller keeps control
+        meanwhile. Raises ImgsearchError if no process can be started.
         """
         stream = iter(requests)
         under_way = 0
         exhausted = False
-        ready: deque[Outcome | Exception] = deque()
         while under_way or not exhausted:
             while not exhausted and under_way < ahead:
                 try:
@@ -93,30 +101,27 @@ class DecodePool:
                     exhausted = True
                     continue
                 if request is None:
-                    yield None
+                    yield ()
                     continue
                 self._inbox.put(request)
                 under_way += 1
             if not under_way:
                 return
-            ready = ready or self._ready()
-            if not ready:
-                yield None
-                continue
-            outcome = ready.popleft()
-            if isinstance(outcome, Exception):
-                raise outcome
-            under_way -= 1
-            yield outcome
+            ready = self._ready()
+            under_way -= len(ready)
+            yield ready
 
-    def _ready(self) -> deque[Outcome | Exception]:
+    def _ready(self) -> list[Outcome]:
         """Return the outcomes that are there, having waited a little; none after half a second."""
-        found: deque[Outcome | Exception] = deque()
+        found: list[Outcome] = []
         with contextlib.suppress(queue.Empty):
-            found.append(self._outbox.get(timeout=_POLL_SECONDS))
+            part = self._outbox.get(timeout=_POLL_SECONDS)
             time.sleep(_GATHER_SECONDS)
             while True:
-                found.append(self._outbox.get_nowait())
+                if isinstance(part, Exception):
+                    raise part
+                found += part
+                part = self._outbox.get_nowait()
         return found
 
     def _serve(self) -> None:
@@ -130,7 +135,7 @@ class DecodePool:
                     break
                 if process is None or process.dead:
                     process = DecodeProcess(
-                        self._preprocessing, self._limits, self._watchdog, self._buffers
+                        self._preprocessing, self._limits, self._watchdog, self._rooms
                     )
                     self._processes.add(process)
                 process.send(request)
@@ -146,20 +151,32 @@ class DecodePool:
 
         Return what it was sent in vain.
         """
-        while process.unanswered and not process.dead:
-            if len(process.unanswered) < _FILES_A_PROCESS:
-                request = self._next_if_any()
-                if request is not None:
-                    process.send(request)
-                    continue
+        # Of one file.
+        seconds = _HOLD_SECONDS
+        since = time.monotonic()
+        while not process.dead:
+            self._send_ahead(process, int(_HOLD_SECONDS / seconds))
             # Asked after the sending: whoever stops us ends the processes that were sent a file.
-            if self._stopping.is_set():
+            if self._stopping.is_set() or not process.files_in_hand:
                 break
-            self._outbox.put(process.collect())
+            # It has enough to do meanwhile; waking up for each answer would cost more than it does.
+            process.flush()
+            spare = process.files_in_hand - _FILES_A_PROCESS
+            time.sleep(min(_HOLD_SECONDS, seconds * max(0, spare) / 2))
+            outcomes = process.collect()
+            now = time.monotonic()
+            latest, since = (now - since) / len(outcomes), now
+            # What it took longer may have been the wait above.
+            seconds = min(latest, seconds + (latest - seconds) / _SMOOTHING)
+            self._outbox.put(outcomes)
         return process.unanswered
 
-    def _next_if_any(self) -> Request | None:
-        try:
-            return self._inbox.get_nowait()
-        except queue.Empty:
-            return None
+    def _send_ahead(self, process: DecodeProcess, files: int) -> None:
+        """Let a process have so many files in hand, within bounds, as far as there are any."""
+        files = max(_FILES_A_PROCESS, min(_MOST_FILES_A_PROCESS, files))
+        with contextlib.suppress(queue.Empty):
+            while process.files_in_hand < files and process.may_be_sent_more:
+                request = self._inbox.get_nowait()
+                if request is None:
+                    return
+                process.send(request)

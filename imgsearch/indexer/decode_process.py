@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import math
 import signal
 import subprocess
 import sys
@@ -24,16 +25,10 @@ from imgsearch.data.paths import printable
 from imgsearch.data.records import FailureKind, FileFailure, FileStat, PictureFacts
 from imgsearch.encoders.base import Preprocessing
 from imgsearch.encoders.child import child_environment
-from imgsearch.encoders.frames import (
-    FrameError,
-    read_body,
-    read_frame,
-    read_header,
-    read_into,
-    write_frame,
-)
+from imgsearch.encoders.frames import FrameError, FrameReader, put_frame
+from imgsearch.encoders.shared_pixels import can_share
 from imgsearch.errors import ImageUnreadable, ImgsearchError
-from imgsearch.indexer.buffers import Buffers
+from imgsearch.indexer.buffers import Rooms
 from imgsearch.indexer.watchdog import Watchdog
 from imgsearch.settings import DecodeLimits
 
@@ -41,6 +36,11 @@ from imgsearch.settings import DecodeLimits
 _LAST_WORDS_SECONDS = 1.0
 # Room for several answers: pixels in one piece instead of in three with a wait each.
 _PIPE_BYTES = 1 << 20
+# What a thumbnail may take of shared memory; most have 8 to 15 kB. A larger one takes the pipe.
+_THUMBNAIL_BYTES = 32 << 10
+# Characters of the paths that are sent ahead; as JSON they still fit into the smallest pipe, so
+# that nobody waits for a process that in turn waits for its answers to be read.
+_CHARACTERS_AHEAD = 2_500
 # One thread each; and for glibc: keep freed memory instead of giving it back and clearing it again
 # for every photo, which costs 0.3 ms a photo.
 _ENVIRONMENT = {
@@ -70,7 +70,8 @@ class Request:
 class Decoded:
     """A file that was read: `file` has the stat values of the very bytes that were decoded.
 
-    `pixels` is uint8 [s, s, 3]; `content_hash` is SHA-256; `thumbnail` is a small JPEG.
+    `pixels` is uint8 [s, s, 3]; `content_hash` is SHA-256; `thumbnail` is a small JPEG. `room` is
+    where the pixels lie, if that is memory shared with the process that made them.
     """
 
     file: FileStat
@@ -78,6 +79,13 @@ class Decoded:
     facts: PictureFacts
     pixels: npt.NDArray[np.uint8]
     thumbnail: bytes
+    room: tuple[Rooms, int] | None = None
+
+    def give_back(self) -> None:
+        """Let the memory of the pixels be used again: nobody may look at them any more."""
+        if self.room is not None:
+            rooms, number = self.room
+            rooms.give_back(number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,20 +118,32 @@ class DecodeProcess:
         preprocessing: Preprocessing,
         limits: DecodeLimits,
         watchdog: Watchdog,
-        buffers: Buffers | None = None,
+        rooms: int = 0,
     ) -> None:
         """Start the process and wait until it is ready. Raises ImgsearchError.
 
-        Pixels are put into arrays from `buffers`, for the caller to give back.
+        So many pictures may lie in memory shared with the process, for the caller to give back
+        (`Decoded.give_back`), where the system has such memory; others come through the pipe.
         """
         self.dead = False
         self._watchdog = watchdog
-        # What was sent and is not answered, oldest first. The child works on the first of them.
-        self._sent: deque[Request] = deque()
+        # What was sent and is not answered, oldest first, and the rooms for the answers. The child
+        # works on the first of them.
+        self._sent: deque[tuple[Request, int | None]] = deque()
+        self._characters = 0
         self._timed_out = False
-        edge = preprocessing.size
-        self._buffers = buffers or Buffers(edge, edge, 3)
         self._limits = limits
+        self._shape = (preprocessing.size, preprocessing.size, 3)
+        self._pixel_bytes = math.prod(self._shape)
+        self._rooms = _make_rooms(self._pixel_bytes + _THUMBNAIL_BYTES, rooms)
+        config: dict[str, Any] = {
+            "limits": asdict(limits),
+            "size": preprocessing.size,
+            "resize": preprocessing.resize.value,
+            "resample": preprocessing.resample,
+        }
+        if self._rooms is not None:
+            config |= {"shared": self._rooms.number, "room_bytes": self._rooms.room_bytes}
         try:
             self._process = subprocess.Popen(
                 # -P: a numpy.py lying in the folder that the user is in must not be imported.
@@ -131,25 +151,22 @@ class DecodeProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                pass_fds=() if self._rooms is None else (self._rooms.number,),
                 env=child_environment(_ENVIRONMENT),
             )
         except OSError as error:
+            self._close_rooms()
             raise ImgsearchError(f"No decoding process can be started: {error}.") from error
         stdin, stdout = self._process.stdin, self._process.stdout
         assert isinstance(stdin, io.BufferedWriter)
         assert isinstance(stdout, io.BufferedReader)
         self._input, self._output = stdin, stdout
+        self._answers = FrameReader(stdout.fileno())
         _enlarge(stdout)
         try:
-            self._send(
-                {
-                    "limits": asdict(limits),
-                    "size": preprocessing.size,
-                    "resize": preprocessing.resize.value,
-                    "resample": preprocessing.resample,
-                }
-            )
-            read_frame(self._output)
+            self._write(config)
+            self.flush()
+            self._answers.wait()
         except (FrameError, OSError) as error:
             self._bury()
             raise ImgsearchError(
@@ -160,34 +177,60 @@ class DecodeProcess:
     def decode(self, request: Request) -> Outcome:
         """Have one file decoded; afterwards `dead` tells whether the process survived it."""
         self.send(request)
-        return self.collect()
+        return self.collect()[0]
+
+    @property
+    def files_in_hand(self) -> int:
+        """How many files were sent and not answered."""
+        return len(self._sent)
 
     @property
     def unanswered(self) -> Sequence[Request]:
         """What was sent and not collected. Whatever a process died of, it was none of these."""
-        return tuple(self._sent)
+        return [request for request, _ in self._sent]
+
+    @property
+    def may_be_sent_more(self) -> bool:
+        """Whether the paths of the files in hand leave the pipe to the process half empty."""
+        return self._characters <= _CHARACTERS_AHEAD
 
     def send(self, request: Request) -> None:
-        """Have a file decoded after those that were sent before; `collect` returns the outcome."""
-        self._sent.append(request)
+        """Have a file decoded after those that were sent before; `collect` returns the outcome.
+
+        The process may get to know of it with the next `flush` only, or with `collect`.
+        """
         header: dict[str, Any] = {} if request.content is not None else {"path": request.path}
+        room = None
         if request.details_only:
             header["details_of"] = [request.file.size, request.file.mtime_ns]
-        self._send(header, request.content or b"")
+        elif self._rooms is not None and (room := self._rooms.take()) is not None:
+            header["room"] = room
+        self._sent.append((request, room))
+        self._characters += len(request.path)
+        self._write(header, request.content or b"")
 
-    def collect(self) -> Outcome:
-        """Wait for the file that was sent first; afterwards `dead` tells of the process as it is.
+    def collect(self) -> list[Outcome]:
+        """Wait for the file that was sent first; return what became of it, and of all further ones
+        that are answered already. Afterwards `dead` tells of the process as it is.
 
         The limit by the clock begins with this call: the files are worked on one by one. Their
         limit of processor time is the child's own.
         """
-        file = self._sent[0].file
-        outcome = self._answer(
-            read=lambda header, length: self._outcome(file, header, length),
-            failed=lambda reason: FileFailure(file, reason, self._blame()),
-        )
-        self._sent.popleft()
-        return outcome
+        outcomes: list[Outcome] = []
+
+        def read() -> list[Outcome]:
+            message: tuple[dict[str, Any], bytes] | None = self._answers.wait()
+            while message is not None:
+                outcomes.append(self._outcome(*self._sent[0], *message))
+                self._characters -= len(self._sent.popleft()[0].path)
+                message = self._answers.next() if self._sent else None
+            return outcomes
+
+        def failed(reason: str) -> list[Outcome]:
+            file = self._sent.popleft()[0].file
+            return [*outcomes, FileFailure(file, reason, self._blame())]
+
+        return self._answer(read, failed)
 
     def preview(self, path: str, edge: int) -> tuple[bytes, bytes]:
         """Return the hash of a file (SHA-256), and its picture as a JPEG of at most `edge` pixels.
@@ -195,19 +238,20 @@ class DecodeProcess:
         Raises ImageUnreadable.
         """
 
-        def read(answer: dict[str, Any], length: int) -> tuple[bytes, bytes] | str:
+        def read() -> tuple[bytes, bytes] | str:
+            answer, jpeg = self._answers.wait()
             if answer["kind"] != "preview":
                 return str(answer.get("reason", "it is gone"))
-            return bytes.fromhex(answer["hash"]), read_body(self._output, length)
+            return bytes.fromhex(answer["hash"]), jpeg
 
-        self._send({"path": path, "preview": edge})
+        self._write({"path": path, "preview": edge})
         answer = self._answer(read, failed=str)
         if isinstance(answer, str):
             raise ImageUnreadable(answer)
         return answer
 
-    def _answer(self, read: Callable[[dict[str, Any], int], T], failed: Callable[[str], T]) -> T:
-        """Return what `read` makes of the next answer's header and the length of its body.
+    def _answer(self, read: Callable[[], T], failed: Callable[[str], T]) -> T:
+        """Return what `read` makes of the next answer.
 
         If the process dies, takes too long or answers nonsense, it is ended, and the result is
         what `failed` makes of the reason.
@@ -215,8 +259,17 @@ class DecodeProcess:
         limit = self._watchdog.set(self._limits.stall_seconds, self._process.kill)
         result: list[T] = []
         try:
-            result.append(read(*read_header(self._output)))
-        except (FrameError, OSError, KeyError, TypeError, ValueError, RecursionError):
+            self.flush()
+            result.append(read())
+        except (
+            FrameError,
+            OSError,
+            LookupError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            RecursionError,
+        ):
             pass
         finally:
             self._timed_out |= self._watchdog.lift(limit)
@@ -243,25 +296,46 @@ class DecodeProcess:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
             self._process.wait()
+            self._close_rooms()
 
-    def _outcome(self, file: FileStat, header: dict[str, Any], length: int) -> Outcome:
-        """Return what became of a file, from the header of the answer and the body, to be read."""
-        kind = header["kind"]
+    def _close_rooms(self) -> None:
+        if self._rooms is not None:
+            self._rooms.close()
+        self._rooms = None
+
+    def _outcome(
+        self, request: Request, room: int | None, header: dict[str, Any], body: bytes
+    ) -> Outcome:
+        """Return what became of a file, from the header and the body of the answer."""
+        kind, file = header["kind"], request.file
+        if kind == "photo":
+            return self._decoded(file, room, header, body)
+        if self._rooms is not None and room is not None:
+            self._rooms.give_back(room)
         if kind == "gone":
             return Gone(file)
         if kind == "details":
             values = header["facts"]
             facts = PictureFacts.from_json({"width": 0, "height": 0, "format": ""} | values)
             return Details(file, {name: getattr(facts, name) for name in values})
-        if kind != "photo":
-            return FileFailure(file, printable(str(header["reason"])), FailureKind(kind))
+        return FileFailure(file, printable(str(header["reason"])), FailureKind(kind))
+
+    def _decoded(
+        self, file: FileStat, room: int | None, header: dict[str, Any], body: bytes
+    ) -> Decoded:
         content_hash = bytes.fromhex(header["hash"])
         if len(content_hash) != hashlib.sha256().digest_size:
             raise FrameError("there is no hash")
-        pixels = self._buffers.take()
-        if length < pixels.nbytes:
-            raise FrameError("there are too few pixels")
-        read_into(self._output, pixels)
+        if self._rooms is not None and room is not None:
+            here, end = self._rooms.look(room), int(header["in_room"])
+            lent = self._rooms, room
+            thumbnail = here[self._pixel_bytes : end].tobytes() + body
+        else:
+            here, end = np.frombuffer(body, dtype=np.uint8), len(body)
+            lent = None
+            thumbnail = body[self._pixel_bytes :]
+        if not self._pixel_bytes <= end <= len(here):
+            raise FrameError("these cannot be the pixels")
         if "size" in header:
             size, mtime_ns = int(header["size"]), int(header["mtime_ns"])
             if not 0 <= size <= self._limits.max_file_bytes:
@@ -271,21 +345,30 @@ class DecodeProcess:
             file=file,
             content_hash=content_hash,
             facts=PictureFacts.from_json(header["facts"]),
-            pixels=pixels,
-            thumbnail=read_body(self._output, length - pixels.nbytes),
+            pixels=here[: self._pixel_bytes].reshape(self._shape),
+            thumbnail=thumbnail,
+            room=lent,
         )
 
-    def _send(self, header: dict[str, Any], body: bytes = b"") -> None:
-        """Send a message. If the process is gone, that shows when its answer is awaited."""
+    def _write(self, header: dict[str, Any], body: bytes = b"") -> None:
+        """Note a message, which `_flush` sends.
+
+        If the process is gone, that shows when its answer is awaited.
+        """
         # A path fits into the pipe, even if nobody reads it.
         seconds = self._limits.stall_seconds
         limit = self._watchdog.set(seconds, self._process.kill) if body else None
         try:
             with contextlib.suppress(OSError):
-                write_frame(self._input, header, body)
+                put_frame(self._input, header, body)
         finally:
             if limit is not None:
                 self._timed_out |= self._watchdog.lift(limit)
+
+    def flush(self) -> None:
+        """Let the process have what was sent, if it has not got it already."""
+        with contextlib.suppress(OSError):
+            self._input.flush()
 
     def _bury(self) -> str:
         """End the process for good and return what to say of the file that it died of."""
@@ -295,6 +378,7 @@ class DecodeProcess:
             self._process.wait(_LAST_WORDS_SECONDS)
         self._process.kill()
         self._process.communicate()
+        self._close_rooms()
         if self._timed_out:
             return f"it was not read and decoded within {self._limits.stall_seconds:g} seconds"
         code = self._process.returncode
@@ -317,6 +401,14 @@ class DecodeProcess:
         # Whether it was us or the system, SIGKILL was not the decoder's doing.
         killed = self._process.returncode == -getattr(signal, "SIGKILL", 0)
         return FailureKind.UNREADABLE if self._timed_out or killed else FailureKind.DAMAGED
+
+
+def _make_rooms(room_bytes: int, most: int) -> Rooms | None:
+    """Return memory to share with a child; None where it is not wanted, or not to be had."""
+    if most and can_share():
+        with contextlib.suppress(OSError):
+            return Rooms(room_bytes, most)
+    return None
 
 
 def _enlarge(pipe: io.BufferedReader) -> None:

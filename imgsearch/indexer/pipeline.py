@@ -30,7 +30,7 @@ from imgsearch.encoders.indexing import at_work, pace_of
 from imgsearch.indexer.buffers import Buffers
 from imgsearch.indexer.content import hash_file, sniff
 from imgsearch.indexer.decode_pool import DecodePool
-from imgsearch.indexer.decode_process import Decoded, Request
+from imgsearch.indexer.decode_process import Decoded, Outcome, Request
 from imgsearch.indexer.report import IndexReport, Progress, ProgressCallback
 from imgsearch.settings import IndexSettings
 
@@ -93,7 +93,6 @@ class Pipeline:
         self._failures: list[FileFailure] = []
         self._oldest_failure = 0.0
         size = encoder.description.preprocessing.size
-        self._pixels = Buffers(size, size, 3)
         self._batches = Buffers(self._largest_batch(), size, size, 3)
         self._warm: Future[None] | None = None
         self._done = 0
@@ -109,28 +108,22 @@ class Pipeline:
         settings = self._settings
         preprocessing = self._encoder.description.preprocessing
         started, shown = time.monotonic(), 0.0
+        ahead = settings.batches_ahead * self._largest_batch()
         with (
             at_work(self._encoder, total),
             ThreadPoolExecutor(1, thread_name_prefix="imgsearch-store") as writer,
             ThreadPoolExecutor(
                 pace_of(self._encoder).calls, thread_name_prefix="imgsearch-embed"
             ) as background,
-            DecodePool(
-                preprocessing, settings.limits, settings.worker_count(), self._pixels
-            ) as pool,
+            DecodePool(preprocessing, settings.limits, settings.worker_count(), held=ahead) as pool,
         ):
             # Loading the image tower takes as long as the decoding processes take to start.
             self._warm = background.submit(self._warm_up)
-            ahead = settings.batches_ahead * self._largest_batch()
-            for outcome in pool.outcomes(self._requests(pending, should_stop), ahead):
-                if isinstance(outcome, Decoded):
-                    self._oldest = self._oldest if self._decoded else time.monotonic()
-                    self._decoded.append(outcome)
-                elif isinstance(outcome, FileFailure):
-                    self._fail(outcome)
-                elif outcome is not None:
-                    self._under_way.pop(_key(outcome.file))
-                    self._done += 1
+            for outcomes in pool.outcomes(self._requests(pending, should_stop), ahead):
+                for outcome in outcomes:
+                    self._take(outcome)
+                    if len(self._decoded) >= self._batch_size:
+                        self._advance(background, writer)
                 self._advance(background, writer)
                 now = time.monotonic()
                 if now - shown >= _PROGRESS_SECONDS:
@@ -146,6 +139,16 @@ class Pipeline:
             while self._storing:
                 self._finish_storing()
         progress(Progress(self._done, total, self._report.failed, time.monotonic() - started))
+
+    def _take(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Decoded):
+            self._oldest = self._oldest if self._decoded else time.monotonic()
+            self._decoded.append(outcome)
+        elif isinstance(outcome, FileFailure):
+            self._fail(outcome)
+        else:
+            self._under_way.pop(_key(outcome.file))
+            self._done += 1
 
     def _requests(
         self, pending: Iterator[PendingFile], should_stop: Callable[[], bool]
@@ -250,6 +253,8 @@ class Pipeline:
         batch, self._decoded = self._decoded, []
         known = self._store.known_pictures(photo.content_hash for photo in batch)
         copies = [photo for photo in batch if photo.content_hash in known]
+        for photo in copies:
+            photo.give_back()
         self._link(
             [
                 (self._under_way.pop(_key(photo.file)), photo.file, known[photo.content_hash])
@@ -271,7 +276,7 @@ class Pipeline:
             buffer = np.empty((len(unique), *buffer.shape[1:]), dtype=np.uint8)
         pixels = np.stack(list(unique.values()), out=buffer[: len(unique)])
         for photo in batch:
-            self._pixels.give_back(photo.pixels)
+            photo.give_back()
         rows = self._encoder.encode_images(pixels)
         self._batches.give_back(buffer)
         rows = checked_rows(rows, len(unique), self._encoder.description)

@@ -53,8 +53,8 @@ def reread_details(
     batch: dict[int, dict[str, Any]] = {}
     stopped = False
     with DecodePool(preprocessing, settings.limits, settings.worker_count()) as pool:
-        for outcome in pool.outcomes(requests(), PICTURES_AT_ONCE):
-            if outcome is not None:
+        for outcomes in pool.outcomes(requests(), PICTURES_AT_ONCE):
+            for outcome in outcomes:
                 picture_id = pictures.pop((outcome.file.root_id, outcome.file.path))
                 values = _values(outcome)
                 if values is not None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from imgsearch.encoders.base import Preprocessing, Resize
@@ -26,6 +27,7 @@ from imgsearch.encoders.decode import TOO_MUCH_MEMORY, decode, read_metadata, re
 from imgsearch.encoders.files import check_size, open_regular, read_stable
 from imgsearch.encoders.frames import FrameError, read_frame, write_frame
 from imgsearch.encoders.preprocess import prepare
+from imgsearch.encoders.shared_pixels import SharedPixels
 from imgsearch.encoders.thumbnail import make_preview, make_thumbnail
 from imgsearch.errors import ImageUnreadable
 from imgsearch.indexer.facts import read_details, read_facts
@@ -51,6 +53,7 @@ def main() -> None:
         # What does not work on any picture must end the run, not be blamed on every file.
         register_formats()
         prepare(Image.new("RGB", (8, 8)), preprocessing)
+        shared = SharedPixels(int(config["shared"])) if "shared" in config else None
         _limit_memory(limits.memory_bytes)
         write_frame(sink, {"ready": True})
         while True:
@@ -58,6 +61,9 @@ def main() -> None:
             _limit_time(limits.timeout_seconds)
             _end_after(limits.stall_seconds * _PATIENCE)
             header, body = _answer(request, content, preprocessing, limits)
+            if shared is not None and "room" in request and header["kind"] == "photo":
+                room = shared.read((request["room"] + 1, config["room_bytes"]))[request["room"]]
+                header["in_room"], body = _furnish(room, body)
             _end_after(0)
             write_frame(sink, header, *body)
     except (FrameError, BrokenPipeError):
@@ -137,9 +143,31 @@ def _answer(
         return {"kind": "damaged", "reason": TOO_MUCH_MEMORY}, ()
     header |= {
         "hash": hashlib.sha256(content).hexdigest(),
-        "facts": asdict(read_facts(photo)),
+        # What is not there need not be told.
+        "facts": {
+            name: value
+            for name, value in asdict(read_facts(photo)).items()
+            if value not in (None, ())
+        },
     }
     return header, (np.ascontiguousarray(prepared.pixels).reshape(-1).data, thumbnail)
+
+
+def _furnish(
+    room: npt.NDArray[np.uint8], parts: Sequence[bytes | memoryview]
+) -> tuple[int, Sequence[bytes | memoryview]]:
+    """Put the first parts of an answer into a room, one behind the other.
+
+    Return how many bytes that are, and the parts that found no room any more.
+    """
+    end = 0
+    for number, part in enumerate(parts):
+        start, stop = end, end + len(part)
+        if stop > len(room):
+            return end, parts[number:]
+        room[start:stop] = np.frombuffer(part, dtype=np.uint8)
+        end = stop
+    return end, ()
 
 
 def _details(request: dict[str, Any], limits: DecodeLimits) -> dict[str, Any]:
