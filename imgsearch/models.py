@@ -71,16 +71,23 @@ def pull_model(name: str) -> Path:
 def try_new_model(encoder: Encoder, device: str | None, held: Iterable[ModelStatus]) -> None:
     """Try a model that has no vectors in a library (`held`) before it gives any.
 
-    The built-in one needs no trial. Raises ModelInvalid.
+    A graph may be anything, and is tried in a process of its own; what torch runs is code of
+    transformers, and only its weights are the model's. The built-in one needs no trial. Raises
+    ModelInvalid.
     """
     known = encoder.description
     identity = known.name, known.revision
     vectors = {(one.name, one.revision) for one in held if one.embeddings}
     if known.source == STARTER or identity in vectors:
         return
-    from imgsearch.encoders.trial import try_out
+    from imgsearch.encoders.onnx_export import OnnxExportEncoder
+    from imgsearch.encoders.onnx_folder import OnnxFolderEncoder
+    from imgsearch.encoders.trial import check, try_out
 
-    try_out(known.source, device, identity)
+    if isinstance(encoder, OnnxExportEncoder | OnnxFolderEncoder):
+        try_out(known.source, device, identity)
+    else:
+        check(encoder)
 
 
 def export_model(name: str, folder: Path, *, int8: bool = False) -> Export:

@@ -498,7 +498,7 @@ def test_iptc_of_any_lengths_gives_words_that_can_be_stored(
 def test_a_model_description_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.json").write_bytes(content)
 
-    with pytest.raises(ModelInvalid, match="not a valid model description"):
+    with pytest.raises(ModelInvalid, match=r"cannot be read|does not hold an object"):
         read_description(tmp_path / "model.json", "source")
 
 

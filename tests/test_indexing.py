@@ -587,7 +587,7 @@ def test_stopping_keeps_what_is_done_and_the_next_run_goes_on(
     for number in range(30):
         make_photo(f"{number}.png", "green", mark=number)
     settings = IndexSettings(decode_workers=1, batch_size=4, batches_ahead=1)
-    answers = iter([False] * 10)
+    answers = iter([False] * 2)
 
     stopped = library.index(folder, settings=settings, should_stop=lambda: next(answers, True))
     kept = library.status().pictures

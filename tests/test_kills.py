@@ -208,7 +208,7 @@ def test_a_backup_that_was_killed_is_made_again(
     make_photo("a.jpg")
     library.index(folder, settings=settings)
     name = f"catalog.sqlite.v{SCHEMA_VERSION}.backup"
-    for left in (f"{name}.draft", f"{name}.draft-journal"):
+    for left in (f".{name}.1234.part", f".{name}.1234.part-journal"):
         (library.path / left).write_bytes(b"half a catalog")
 
     with closing(connect_writable(library.path)) as database:
@@ -217,4 +217,4 @@ def test_a_backup_that_was_killed_is_made_again(
     with closing(sqlite3.connect(library.path / name)) as backup:
         assert backup.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert schema_version(backup) == SCHEMA_VERSION
-    assert not list(library.path.glob("*.draft*"))
+    assert not list(library.path.glob("*.part*"))

@@ -146,10 +146,9 @@ def checked_rows(
         )
     if not np.isfinite(rows).all():
         raise ModelInvalid(f"The model {known.name!r} gives vectors that are not numbers.")
-    if (
-        count
-        and np.abs(np.linalg.norm(rows.astype(np.float32), axis=1) - 1).max() > _UNIT_TOLERANCE
-    ):
+    # As float64: the square of a large float32 is none.
+    lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
+    if count and np.abs(lengths - 1).max() > _UNIT_TOLERANCE:
         raise ModelInvalid(f"The model {known.name!r} gives vectors of no length.")
     return rows
 

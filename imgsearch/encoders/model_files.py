@@ -72,12 +72,11 @@ def check_tokenizer(path: Path) -> None:
 def check_inside(folder: Path, names: Iterable[str]) -> None:
     """Raise ModelInvalid if a file of a model folder is a link to somewhere else.
 
-    The hub's cache keeps the files of a snapshot in ``blobs`` two folders above it.
+    The hub's cache keeps the files of a snapshot in ``blobs``, beside ``snapshots``.
     """
     home = folder.resolve()
-    allowed = [home]
-    if home.parent.name == "snapshots":
-        allowed.append(home.parent.parent / "blobs")
+    snapshots = [place for place in home.parents if place.name == "snapshots"]
+    allowed = [home, *(place.parent / "blobs" for place in snapshots)]
     for name in names:
         real = (home / name).resolve()
         if not any(real.is_relative_to(place) for place in allowed):
