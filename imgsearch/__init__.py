@@ -13,18 +13,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from imgsearch.data.backup import BackupSummary
     from imgsearch.data.facets import Facets
     from imgsearch.data.filters import Filters
     from imgsearch.data.places import Near
     from imgsearch.data.records import FailedFile, LibraryStatus, PictureFacts
+    from imgsearch.data.restoring import RestoreSummary
+    from imgsearch.doctor.findings import DoctorReport
     from imgsearch.encoders import Encoder, ModelDescription, load_encoder
     from imgsearch.errors import (
+        BackupFailed,
+        BackupInvalid,
+        ExtraMissing,
+        FolderInvalid,
         HeatMapUnavailable,
         ImageUnreadable,
         ImgsearchError,
+        LibraryBusy,
+        LibraryDamaged,
+        LibraryEmpty,
+        LibraryError,
+        LibraryFaulty,
+        LibraryFull,
         LibraryNotFound,
+        LibraryReadOnly,
+        LibraryTooNew,
+        ModelError,
+        ModelInvalid,
+        ModelNotFound,
         PhotoNotFound,
         QueryInvalid,
+        RootUnknown,
         UsageError,
     )
     from imgsearch.indexer.report import IndexReport, Progress
@@ -39,12 +58,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BackupFailed",
+    "BackupInvalid",
+    "BackupSummary",
     "DecodeLimits",
+    "DoctorReport",
     "DuplicateGroup",
     "Encoder",
+    "ExtraMissing",
     "Facets",
     "FailedFile",
     "Filters",
+    "FolderInvalid",
     "HeatMap",
     "HeatMapUnavailable",
     "ImageUnreadable",
@@ -52,9 +77,20 @@ __all__ = [
     "IndexReport",
     "IndexSettings",
     "Library",
+    "LibraryBusy",
+    "LibraryDamaged",
+    "LibraryEmpty",
+    "LibraryError",
+    "LibraryFaulty",
+    "LibraryFull",
     "LibraryNotFound",
+    "LibraryReadOnly",
     "LibraryStatus",
+    "LibraryTooNew",
     "ModelDescription",
+    "ModelError",
+    "ModelInvalid",
+    "ModelNotFound",
     "Near",
     "PhotoFile",
     "PhotoNotFound",
@@ -62,6 +98,8 @@ __all__ = [
     "PictureReference",
     "Progress",
     "QueryInvalid",
+    "RestoreSummary",
+    "RootUnknown",
     "SearchHit",
     "SearchResults",
     "UsageError",
@@ -70,12 +108,18 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BackupFailed": "errors",
+    "BackupInvalid": "errors",
+    "BackupSummary": "data.backup",
     "DecodeLimits": "settings",
+    "DoctorReport": "doctor.findings",
     "DuplicateGroup": "search.near_duplicates",
     "Encoder": "encoders",
+    "ExtraMissing": "errors",
     "Facets": "data.facets",
     "FailedFile": "data.records",
     "Filters": "data.filters",
+    "FolderInvalid": "errors",
     "HeatMap": "search.heat",
     "HeatMapUnavailable": "errors",
     "ImageUnreadable": "errors",
@@ -83,9 +127,20 @@ _HOMES = {
     "IndexReport": "indexer.report",
     "IndexSettings": "settings",
     "Library": "library",
+    "LibraryBusy": "errors",
+    "LibraryDamaged": "errors",
+    "LibraryEmpty": "errors",
+    "LibraryError": "errors",
+    "LibraryFaulty": "errors",
+    "LibraryFull": "errors",
     "LibraryNotFound": "errors",
+    "LibraryReadOnly": "errors",
     "LibraryStatus": "data.records",
+    "LibraryTooNew": "errors",
     "ModelDescription": "encoders",
+    "ModelError": "errors",
+    "ModelInvalid": "errors",
+    "ModelNotFound": "errors",
     "Near": "data.places",
     "PhotoFile": "search.originals",
     "PhotoNotFound": "errors",
@@ -93,6 +148,8 @@ _HOMES = {
     "PictureReference": "search.query",
     "Progress": "indexer.report",
     "QueryInvalid": "errors",
+    "RestoreSummary": "data.restoring",
+    "RootUnknown": "errors",
     "SearchHit": "search.results",
     "SearchResults": "search.results",
     "UsageError": "errors",
