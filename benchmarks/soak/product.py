@@ -234,9 +234,10 @@ def _read(library: Path, query: str, name: str = CATALOG) -> list[Any]:
 
 
 def turn_into_schema_1(library: Path) -> None:
-    """Take out of a catalog what schema 2 has brought."""
+    """Take out of a catalog what the schemas 2 and 3 have brought."""
     with closing(sqlite3.connect(library / CATALOG)) as database:
         for statement in (
+            "DROP TABLE vector_checksum",
             "DROP TABLE keyword",
             "DROP TABLE saved_search",
             "ALTER TABLE picture DROP COLUMN rating",
