@@ -29,7 +29,7 @@ from product import (
 OLD_PHOTOS, NEW_PHOTOS = 40, 110
 # A library is indexed to its end after so many kills at random moments at most.
 KILLS_IN_A_ROW = 12
-QUERY = ["query", "a cup of coffee", "--limit", "40", "--all", "--no-group", "--json"]
+QUERY = ["query", "a cup of coffee", "--limit", "40", "--all", "--no-group", "--paths"]
 
 
 class Ground:
