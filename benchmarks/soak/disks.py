@@ -10,8 +10,9 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,32 +142,44 @@ def faulty_writes(work: Path) -> Iterator[Path]:
     yield made
 
 
-def is_whole(library: Path) -> str:
-    """Return what SQLite's integrity check finds wrong with the catalog, or nothing."""
+@contextmanager
+def _copy_of(library: Path) -> Iterator[sqlite3.Connection | None]:
+    """Give a connection to a copy of the catalog and its log, or None without a catalog.
+
+    A copy, because SQLite needs room beside a database even to read it, and the disk is full.
+    """
     catalog = library / "catalog.sqlite"
     if not catalog.exists() or not catalog.stat().st_size:
-        return ""
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for ending in ("", "-wal"):
+            source = catalog.with_name(catalog.name + ending)
+            if source.exists():
+                shutil.copy(source, folder)
+        with closing(sqlite3.connect(Path(folder) / catalog.name)) as connection:
+            yield connection
+
+
+def is_whole(library: Path) -> str:
+    """Return what SQLite's integrity check finds wrong with the catalog, or nothing."""
     try:
-        with sqlite3.connect(f"{catalog.as_uri()}?mode=ro", uri=True) as connection:
+        with _copy_of(library) as connection:
+            if connection is None:
+                return ""
             found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
             found += [
                 f"foreign key: {row}" for row in connection.execute("PRAGMA foreign_key_check")
             ]
     except sqlite3.Error as error:
         return str(error)
-    finally:
-        connection.close()
     return "" if found == ["ok"] else "; ".join(found)
 
 
 def contents(library: Path) -> dict[str, Any]:
     """Return what the catalog holds that no run may change: files with content, and vectors."""
-    catalog = library / "catalog.sqlite"
-    if not catalog.exists() or not catalog.stat().st_size:
-        return {"files": {}, "vectors": {}}
-    connection = sqlite3.connect(f"{catalog.as_uri()}?mode=ro", uri=True)
-    try:
-        if not connection.execute("PRAGMA user_version").fetchone()[0]:
+    with _copy_of(library) as connection:
+        if connection is None or not connection.execute("PRAGMA user_version").fetchone()[0]:
             return {"files": {}, "vectors": {}}
         files = connection.execute(
             "SELECT r.path, f.path, p.content_hash FROM file f JOIN picture p ON p.id = picture_id"
@@ -180,8 +193,6 @@ def contents(library: Path) -> dict[str, Any]:
             "files": {(root, path): content for root, path, content in files},
             "vectors": {(content, model): vector for content, model, vector in vectors},
         }
-    finally:
-        connection.close()
 
 
 def lost(before: dict[str, Any], after: dict[str, Any]) -> str:
