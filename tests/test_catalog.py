@@ -224,6 +224,22 @@ def test_the_next_run_reads_the_new_facts_and_embeds_nothing(
     assert (again.unchanged, keywords_of(old_library)) == (5, {"alpha", "beta", "gamma"})
 
 
+def test_facts_of_a_photo_that_was_moved_meanwhile_are_read_again_at_once(
+    library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings
+) -> None:
+    make_photo("a.jpg")
+    library.index(folder, settings=settings)
+    with closing(sqlite3.connect(catalog_file(library))) as database:
+        database.execute("UPDATE picture SET facts_version = 1")
+        database.commit()
+    (folder / "a.jpg").rename(folder / "b.jpg")
+
+    report = library.index(folder, settings=settings)
+
+    assert report.moved == 1
+    assert versions(library) == [FACTS_VERSION]
+
+
 def test_reading_facts_again_can_be_interrupted_and_goes_on(
     old_library: Library, folder: Path, settings: IndexSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -359,12 +359,15 @@ class _LostPaths(Counter[int]):
 
 
 def _same(table: type[File] | type[Failure]) -> ColumnElement[bool]:
+    return and_(_as_scanned(table), _scanned.c.touched == 0)
+
+
+def _as_scanned(table: type[File] | type[Failure]) -> ColumnElement[bool]:
     return and_(
         table.root_id == _scanned.c.root_id,
         table.path == _scanned.c.path,
         table.size == _scanned.c.size,
         table.mtime_ns == _scanned.c.mtime_ns,
-        _scanned.c.touched == 0,
     )
 
 
@@ -379,11 +382,14 @@ def _embedded_before(model_id: int) -> ColumnElement[bool]:
 
 
 def _outdated() -> Subquery:
-    """Select (picture_id, scanned_id): pictures to read again, and one of the files of each."""
+    """Select (picture_id, scanned_id): pictures to read again, and one of the files of each.
+
+    Files that were touched have been looked at by then.
+    """
     return (
         select(File.picture_id, func.min(_scanned.c.id).label("scanned_id"))
         .join(Picture, Picture.id == File.picture_id)
-        .join(_scanned, _same(File))
+        .join(_scanned, _as_scanned(File))
         .where(Picture.facts_version < FACTS_VERSION)
         .group_by(File.picture_id)
         .subquery()
