@@ -264,6 +264,24 @@ def test_a_lost_page_costs_what_was_on_it_and_no_more(
     assert ill.doctor().is_healthy
 
 
+def test_rows_longer_than_a_page_are_saved_and_deleted_ones_are_not(ill: Library) -> None:
+    for length in (20_000, 30_000):
+        change(
+            ill,
+            "INSERT INTO keyword SELECT id, long, long FROM"
+            f" (SELECT min(id) AS id, printf('%.*c', {length}, 'x') AS long FROM picture)",
+        )
+    change(ill, "DELETE FROM keyword WHERE length(word) = 30000")
+    overwrite(catalog(ill), (page_of(ill, "file") - 1) * 4096, os.urandom(4096))
+
+    cured(ill, "catalog", says="damaged")
+
+    with closing(sqlite3.connect(catalog(ill))) as database:
+        lengths = [row[0] for row in database.execute("SELECT length(word) FROM keyword")]
+    assert sorted(lengths)[-1] == 20_000
+    assert 30_000 not in lengths
+
+
 def test_what_stands_in_one_row_only_is_named_when_it_is_lost(ill: Library) -> None:
     page = page_of(ill, "saved_search")
     overwrite(catalog(ill), (page - 1) * 4096, bytes(4096))

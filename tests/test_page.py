@@ -9,6 +9,7 @@ import re
 import shutil
 import sqlite3
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import date
@@ -26,7 +27,7 @@ from streamlit.testing.v1 import AppTest
 import imgsearch
 from imgsearch import IndexSettings, Library, PictureFacts, SearchHit
 from imgsearch.encoders.fake import FakeEncoder
-from imgsearch.errors import PortTaken, UsageError
+from imgsearch.errors import LibraryFull, PortTaken, UsageError
 from imgsearch.search.query import Query, terms_of
 from imgsearch.ui.asked import (
     ORIENTATIONS,
@@ -43,7 +44,7 @@ from imgsearch.ui.asking import question_of
 from imgsearch.ui.detail import described
 from imgsearch.ui.export import as_csv, as_text, groups_as_csv, surplus_as_text
 from imgsearch.ui.gate import Gate
-from imgsearch.ui.jobs import IndexJob
+from imgsearch.ui.jobs import IndexJob, JobState
 from imgsearch.ui.marks import marks_told, set_marks
 from imgsearch.ui.server import is_loopback, listen
 from imgsearch.ui.shared import Shared, configure
@@ -420,7 +421,136 @@ def test_visitors_from_elsewhere_cannot_choose_folders(filled: Shared) -> None:
     assert [field.label for field in app.text_input] == []
 
 
+LIBRARY = "from imgsearch.ui.library_page import show_library\nshow_library()"
+
+
+def click(app: AppTest, label: str) -> AppTest:
+    """Press the first button with this label."""
+    return next(button for button in app.button if button.label == label).click().run()
+
+
+def finished(shared: Shared) -> JobState:
+    """Wait for the run in the background; return how it ended."""
+    for _ in range(600):
+        if not shared.job.state.running:
+            break
+        time.sleep(0.05)
+    return shared.job.state
+
+
+def test_a_folder_is_scanned_again_and_its_failures_tried_again(
+    filled: Shared, folder: Path, settings: IndexSettings
+) -> None:
+    for number in range(201):
+        (folder / f"broken{number}.jpg").write_bytes(b"\xff\xd8\xff nothing more")
+    filled.library.index(folder, settings=settings)
+    (folder / "red.png").unlink()
+
+    app = click(AppTest.from_string(LIBRARY, default_timeout=20).run(), "Scan again")
+    scanned = finished(filled)
+    app.run()
+    assert any("1 removed" in message.value for message in app.success)
+    assert any(text.value.startswith("and ") for text in app.caption)
+    app = click(app, "Try them again")
+
+    assert not app.exception
+    assert scanned.report is not None
+    assert (scanned.report.removed, scanned.report.failed) == (1, 201)
+    retried = finished(filled).report
+    assert retried is not None
+    assert retried.failed == 201
+
+
+def test_a_folder_that_is_not_there_is_kept_and_said_so(filled: Shared, folder: Path) -> None:
+    folder.rename(folder.with_name("elsewhere"))
+
+    app = AppTest.from_string(LIBRARY, default_timeout=20).run()
+
+    assert not app.exception
+    assert any("Not there now" in caption.value for caption in app.caption)
+    assert next(one for one in app.button if one.label == "Scan again").disabled
+
+
+def test_folders_are_looked_for_step_by_step(filled: Shared, folder: Path) -> None:
+    app = AppTest.from_string(LIBRARY, default_timeout=20)
+    app.session_state["browsing"] = str(folder)
+    app.run()
+
+    app.selectbox(key="subfolder").set_value("trip").run()
+    assert any(text.value == str(folder / "trip") for text in app.text)
+    click(app, "Up")
+    assert any(text.value == str(folder) for text in app.text)
+    click(app, "Index this folder")
+
+    assert not app.exception
+    assert finished(filled).folders == (str(folder),)
+
+
+def test_a_folder_that_cannot_be_listed_is_told(filled: Shared, tmp_path: Path) -> None:
+    app = AppTest.from_string(LIBRARY, default_timeout=20)
+    app.session_state["browsing"] = str(tmp_path / "gone")
+
+    app.run()
+
+    assert not app.exception
+    assert any("cannot be looked into" in warning.value for warning in app.warning)
+
+
+def test_an_empty_folder_and_a_second_run_are_told(filled: Shared, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    filled.job.start([str(tmp_path / "empty")])
+    finished(filled)
+
+    app = AppTest.from_string(LIBRARY, default_timeout=20).run()
+
+    assert not app.exception
+    assert any("there are no photos in it" in warning.value for warning in app.warning)
+
+
 SIMILAR = "from imgsearch.ui.similar_page import show_similar\nshow_similar()"
+
+
+def test_a_comparison_shows_how_far_it_is_can_be_stopped_and_goes_on(
+    filled: Shared, folder: Path, settings: IndexSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(folder / "red.png", folder / "red again.png")
+    filled.library.index(folder, settings=settings)
+    may_go_on = threading.Event()
+    compare = filled.library.near_duplicates
+
+    def slowly(*arguments: Any, progress: Any, **options: Any) -> Any:
+        progress(1, 4)
+        may_go_on.wait(20)
+        return compare(*arguments, progress=progress, **options)
+
+    monkeypatch.setattr(filled.library, "near_duplicates", slowly)
+    app = AppTest.from_string(SIMILAR, default_timeout=20).run()
+    assert not app.exception
+    filled.similar.stop()
+    may_go_on.set()
+    filled.similar.wait(20)
+    app.run()
+    assert any("Stopped" in info.value for info in app.info)
+    click(app, "Go on")
+    filled.similar.wait(20)
+    app.run()
+
+    assert not app.exception
+    assert any("1 group with 2 files" in text.value for text in app.text)
+
+
+def test_a_comparison_that_fails_says_why(filled: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise LibraryFull("The disk is full.")
+
+    monkeypatch.setattr(filled.library, "near_duplicates", fails)
+
+    app = AppTest.from_string(SIMILAR, default_timeout=20).run()
+    filled.similar.wait(20)
+    app.run()
+
+    assert not app.exception
+    assert [warning.value for warning in app.warning] == [plain("The disk is full.")]
 
 
 def test_the_page_of_copies_marks_the_best(
@@ -430,6 +560,8 @@ def test_the_page_of_copies_marks_the_best(
     filled.library.index(folder, settings=settings)
 
     app = AppTest.from_string(SIMILAR, default_timeout=20).run()
+    filled.similar.wait(20)
+    app.run()
 
     assert not app.exception
     assert any("1 group with 2 files" in text.value for text in app.text)
@@ -442,9 +574,10 @@ def test_the_page_of_copies_marks_the_best(
     assert groups_as_csv([group]).count(b"\n") == 3
 
 
-@pytest.mark.usefixtures("filled")
-def test_the_page_of_copies_says_when_there_are_none() -> None:
+def test_the_page_of_copies_says_when_there_are_none(filled: Shared) -> None:
     app = AppTest.from_string(SIMILAR, default_timeout=20).run()
+    filled.similar.wait(20)
+    app.run()
 
     assert not app.exception
     assert any("no copies" in text.value for text in app.text)
