@@ -552,9 +552,14 @@ def test_on_a_terminal_paths_are_links() -> None:
     assert f"\x1b]8;;file://{EXAMPLES}/coffee.jpg\x1b\\" in shown
 
 
-def test_on_a_terminal_there_is_a_progress_bar(many_photos: Path, tmp_path: Path) -> None:
-    shown = on_a_terminal("index", str(many_photos), "--library", str(tmp_path / "library"))
+def test_on_a_terminal_there_is_a_progress_bar(
+    folder: Path, make_photo: MakePhoto, tmp_path: Path
+) -> None:
+    for number in range(20):
+        make_photo(f"{number}.jpg", mark=number)
+
+    shown = on_a_terminal("index", str(folder), "--library", str(tmp_path / "library"))
 
     assert "Indexing" in shown
-    assert "400/400" in shown
-    assert "Added 400" in shown
+    assert "20/20" in shown
+    assert "Added 20" in shown
