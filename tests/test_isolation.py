@@ -112,8 +112,6 @@ def test_what_was_no_fault_of_the_file_is_tried_again(library: Library, folder: 
     (folder / "killed.jpg").write_bytes(b"KILLS")
     (folder / "crash.jpg").write_bytes(b"CRASH")
     settings = IndexSettings(decode_workers=1)
-    # A file of the very tick of the clock in which a scan begins is looked at again.
-    time.sleep(0.05)
     library.index(folder, settings=settings)
 
     report = library.index(folder, settings=settings)

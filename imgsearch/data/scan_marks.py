@@ -18,9 +18,24 @@ _TICK_NS = 20_000_000
 
 
 def file_clock_ns() -> int:
-    """Return the time that a file would get if it were changed now, or a little before (ns)."""
+    """Return a time (ns) before any that a file can get from now on, and after all before.
+
+    For that it waits for the next tick of the clock; otherwise what was written a moment ago would
+    look as if it had been written since.
+    """
     coarse = getattr(time, "CLOCK_REALTIME_COARSE", None)
-    return time.time_ns() - _TICK_NS if coarse is None else time.clock_gettime_ns(coarse)
+    if coarse is None:
+        now = time.time_ns()
+        time.sleep(_TICK_NS / 1e9)
+        return now
+    before = now = time.clock_gettime_ns(coarse)
+    # A clock that stands still is not waited for.
+    for _ in range(_TICK_NS // 1_000_000):
+        if now != before:
+            break
+        time.sleep(0.001)
+        now = time.clock_gettime_ns(coarse)
+    return now
 
 
 def last_scan(catalog: Catalog, scope: Scope) -> int | None:
