@@ -17,6 +17,7 @@ from imgsearch import IndexSettings, Library
 from imgsearch.data import connection as connection_module
 from imgsearch.data.catalog import Catalog
 from imgsearch.data.connection import (
+    APPLICATION_ID,
     SCHEMA_VERSION,
     connect_read_only,
     connect_writable,
@@ -34,6 +35,7 @@ from imgsearch.data.records import (
     NewPhoto,
     PictureFacts,
 )
+from imgsearch.data.schema_check import SCHEMA_1
 from imgsearch.errors import (
     LibraryBusy,
     LibraryDamaged,
@@ -102,36 +104,6 @@ def test_the_catalog_uses_wal_and_is_intact(indexed: Library) -> None:
         assert database.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
-# The tables as imgsearch 0.1.0 made them.
-SCHEMA_1 = """
-CREATE TABLE meta ("key" VARCHAR NOT NULL, value VARCHAR NOT NULL, PRIMARY KEY ("key"));
-CREATE TABLE root (id INTEGER NOT NULL, path VARCHAR NOT NULL, added_at DOUBLE NOT NULL,
- scanned_at DOUBLE, PRIMARY KEY (id), UNIQUE (path));
-CREATE TABLE model (id INTEGER NOT NULL, name VARCHAR NOT NULL, revision VARCHAR NOT NULL,
- source VARCHAR NOT NULL, dimension INTEGER NOT NULL, PRIMARY KEY (id), UNIQUE (name, revision));
-CREATE TABLE picture (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, content_hash BLOB NOT NULL,
- byte_size INTEGER NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
- format VARCHAR NOT NULL, orientation INTEGER NOT NULL, taken_at VARCHAR, camera VARCHAR,
- lens VARCHAR, latitude DOUBLE, longitude DOUBLE, orphaned_at DOUBLE, UNIQUE (content_hash));
-CREATE INDEX picture_orphaned_at ON picture (orphaned_at);
-CREATE INDEX picture_byte_size ON picture (byte_size);
-CREATE TABLE file (id INTEGER NOT NULL, root_id INTEGER NOT NULL, path VARCHAR NOT NULL,
- size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, picture_id INTEGER NOT NULL, PRIMARY KEY (id),
- UNIQUE (root_id, path), FOREIGN KEY(root_id) REFERENCES root (id) ON DELETE CASCADE,
- FOREIGN KEY(picture_id) REFERENCES picture (id) ON DELETE CASCADE);
-CREATE INDEX file_picture_id ON file (picture_id);
-CREATE TABLE embedding (picture_id INTEGER NOT NULL, model_id INTEGER NOT NULL,
- vector BLOB NOT NULL, PRIMARY KEY (picture_id, model_id),
- FOREIGN KEY(picture_id) REFERENCES picture (id) ON DELETE CASCADE,
- FOREIGN KEY(model_id) REFERENCES model (id) ON DELETE CASCADE);
-CREATE INDEX embedding_model_id ON embedding (model_id, picture_id);
-CREATE TABLE failure (id INTEGER NOT NULL, root_id INTEGER NOT NULL, path VARCHAR NOT NULL,
- size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, kind VARCHAR NOT NULL, reason VARCHAR NOT NULL,
- failed_at DOUBLE NOT NULL, PRIMARY KEY (id), UNIQUE (root_id, path),
- FOREIGN KEY(root_id) REFERENCES root (id) ON DELETE CASCADE);
-PRAGMA application_id=1768777587;
-PRAGMA user_version=1;
-"""
 TABLES_1 = ("meta", "root", "model", "picture", "file", "embedding", "failure")
 
 
@@ -141,6 +113,7 @@ def turn_into_schema_1(library: Path) -> None:
     new = path.rename(library / "new.sqlite")
     with closing(sqlite3.connect(path)) as database:
         database.executescript(SCHEMA_1)
+        database.executescript(f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version=1")
         database.execute("ATTACH ? AS new", (str(new),))
         for table in TABLES_1:
             columns = ", ".join(

@@ -13,7 +13,8 @@ import struct
 import subprocess
 import sys
 import zlib
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from datetime import date
 from pathlib import Path
 from types import ModuleType
 
@@ -579,6 +580,21 @@ SEARCH = to_json(
         good=(1,),
     )
 )
+
+
+def test_a_saved_search_keeps_every_filter() -> None:
+    filters = Filters(
+        folders=("/photos",), since=date(2020, 1, 2), until=date(2021, 3, 4), cameras=("Pixel",),
+        orientations=("portrait",), formats=("JPEG",), min_pixels=1, max_pixels=2, lenses=("50mm",),
+        near=Near(1.0, 2.0, 3.0), has_place=False, min_rating=3, keywords=("sea",),
+        names=("*.jpg",), min_bytes=4, max_bytes=5, offline=False,
+    )  # fmt: skip
+
+    found = from_json(to_json(Query((Term("sea"),), filters=filters)))
+
+    assert found.filters == filters
+    # One that is new belongs into this test, too.
+    assert all(getattr(filters, one.name) not in ((), None) for one in fields(Filters))
 
 
 @pytest.mark.parametrize(

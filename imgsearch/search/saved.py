@@ -183,4 +183,5 @@ _FILTERS: dict[str, Callable[[Any], Any]] = {
     "names": _texts,
     "min_bytes": _number,
     "max_bytes": _number,
+    "offline": _truth,
 }
