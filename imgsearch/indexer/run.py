@@ -12,7 +12,7 @@ from pathlib import Path
 
 from imgsearch.data.catalog import Catalog
 from imgsearch.data.connection import catalog_path
-from imgsearch.data.index_types import import_faiss
+from imgsearch.data.index_ladder import import_faiss
 from imgsearch.data.lock import writer_lock
 from imgsearch.data.photo_store import PhotoStore
 from imgsearch.data.reader import CatalogReader
@@ -193,8 +193,7 @@ class _Run:
             self._catalog.activate_model(self._model_id)
         active = self._catalog.active_model()
         self._report.active_model = active[0] if active else self._report.model
-        if self._pending or self._gone or outdated:
-            self._refresh_cache()
+        self._refresh_cache(should_stop)
 
     def _may_take_over(self) -> bool:
         """Tell whether queries can go over to this run's model without missing any picture."""
@@ -207,11 +206,16 @@ class _Run:
     def _pending_files(self) -> Iterator[PendingFile]:
         return self._table.pending(self._model_id, retry_failed=self._retry_failed)
 
-    def _refresh_cache(self) -> None:
+    def _refresh_cache(self, should_stop: Callable[[], bool]) -> None:
+        """Let searches find everything at once, which then need not wait for it."""
         with CatalogReader(self._library) as reader:
             model = reader.active_model()
-            if model is not None:
-                VectorCache(self._library, model).load(reader)
+            if model is None:
+                return
+            cache = VectorCache(self._library, model)
+            if cache.is_behind(reader):
+                cache.load(reader)
+                cache.improve(reader, should_stop)
 
 
 def _is_empty(folder: str) -> bool:
