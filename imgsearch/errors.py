@@ -58,6 +58,10 @@ class BackupFailed(ImgsearchError):
     """A backup could not be finished; nothing was left behind."""
 
 
+class BenchFailed(ImgsearchError):
+    """Something that is to be measured cannot be."""
+
+
 class PhotoNotFound(ImgsearchError):
     """A photo was asked for that the library does not show, or whose file is not there."""
 

@@ -1,0 +1,236 @@
+"""What a library would cost with more pictures: measured on a copy to which vectors are added."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import count as counting
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgsearch.bench.clustered import LikePhotos
+from imgsearch.data.connection import catalog_path, connect_read_only
+from imgsearch.data.reader import CatalogReader, StoredModel
+from imgsearch.data.records import FACTS_VERSION
+from imgsearch.data.vector_cache import FOLDER_NAME, VectorCache
+from imgsearch.errors import BenchFailed
+
+Floats = npt.NDArray[np.float32]
+
+TOP_K = 10
+# Pictures that are added at once to a library of each size.
+ADDED = 10_000
+_ROOT = "/imgsearch-bench"
+_COLD_RUNS = 5
+# A vector in the catalog and in its cache, with rows and indexes, at 512 dimensions.
+_BYTES_EACH = 2_700
+_PICTURES = (
+    "INSERT INTO picture (id, content_hash, byte_size, width, height, format, orientation, "
+    f"facts_version) VALUES (?, ?, 3000000, 4000, 3000, 'JPEG', 1, {FACTS_VERSION})"
+)
+_FILES = "INSERT INTO file (root_id, path, size, mtime_ns, picture_id) VALUES (?, ?, 3000000, 0, ?)"
+_EMBEDDINGS = "INSERT INTO embedding (picture_id, model_id, vector) VALUES (?, ?, ?)"
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthPoint:
+    """What was measured at one size. Seconds unless the name says otherwise; bytes of memory are
+    the most that the whole process took. Recall is against exact search.
+    """
+
+    pictures: int
+    build: float
+    codes: float
+    build_peak_bytes: int
+    add_10000: float
+    query_p50_ms: float
+    query_p95_ms: float
+    filtered_p50_ms: float
+    recall_at_10: float
+    memory_bytes: int
+    cold_query: float
+    cold_peak_bytes: int
+    index_bytes: int
+
+
+def grow(
+    library: Path,
+    work: Path,
+    sizes: Sequence[int],
+    like: LikePhotos,
+    texts: Floats,
+    phrase: str,
+    say: Callable[[str], None],
+) -> Iterator[GrowthPoint]:
+    """Yield a point for each size, ascending, of a copy of `library` in the empty folder `work`.
+
+    `texts` are queries beside as many pictures', float32 [n, d]; `phrase` is what the cold process
+    is asked for. Raises BenchFailed, also where the disk is too small, and a LibraryError.
+    """
+    free = shutil.disk_usage(work).free
+    if max(sizes) * _BYTES_EACH * 1.1 > free:
+        raise BenchFailed(
+            f"{max(sizes):,} pictures take about {max(sizes) * _BYTES_EACH / 1e9:.0f} GB; "
+            f"{work} has {free / 1e9:.0f} GB. Name a folder on a larger disk with --work"
+        )
+    copy = work / "library"
+    copy.mkdir()
+    with closing(connect_read_only(library)) as source, closing(_opened(copy)) as target:
+        source.backup(target)
+    filler = _Filler(copy, like)
+    # Of pictures that are never added.
+    unknown = next(like.pages(2 * max(sizes) + 10**6, 2 * max(sizes) + 10**6 + len(texts)))
+    queries = np.concatenate([unknown.astype(np.float32), texts])
+    asked = work / "queries.npy"
+    np.save(asked, queries)
+    for size in sizes:
+        say(f"{size:,} pictures: adding them ...")
+        filler.fill_up_to(size)
+        say(f"{size:,} pictures: making their index ...")
+        built = _probe("build", str(copy))
+        say(f"{size:,} pictures: searching ...")
+        searched = _probe("search", str(copy), str(asked), str(TOP_K))
+        recall = _recall(copy, queries, searched["found"])
+        cold = [_cold(copy, phrase) for _ in range(_COLD_RUNS)]
+        index_bytes = sum(path.stat().st_size for path in (copy / FOLDER_NAME).iterdir())
+        filler.fill_up_to(size + ADDED)
+        added = _probe("build", str(copy))
+        yield GrowthPoint(
+            pictures=size,
+            build=built["vectors"],
+            codes=built["codes"],
+            build_peak_bytes=built["process_peak_bytes"],
+            add_10000=added["vectors"] + added["codes"],
+            query_p50_ms=median(searched["ms"]),
+            query_p95_ms=float(np.percentile(searched["ms"], 95)),
+            filtered_p50_ms=median(searched["filtered_ms"]),
+            recall_at_10=recall,
+            memory_bytes=searched["peak_bytes"],
+            cold_query=median(seconds for seconds, _ in cold),
+            cold_peak_bytes=max(peak for _, peak in cold),
+            index_bytes=index_bytes,
+        )
+
+
+class _Filler:
+    """Adds invented pictures to a catalog that nobody else uses."""
+
+    def __init__(self, library: Path, like: LikePhotos) -> None:
+        self._library = library
+        self._like = like
+        self._invented = 0
+        with CatalogReader(library) as reader:
+            self._model = _active(reader)
+            self._count = len(reader.visible_ids(self._model.id))
+        with closing(_opened(library)) as database, database:
+            database.execute("INSERT INTO root (path, added_at) VALUES (?, 0)", (_ROOT,))
+            [(self._root_id,)] = database.execute("SELECT last_insert_rowid()")
+            [(self._first_id,)] = database.execute("SELECT coalesce(max(id), 0) + 1 FROM picture")
+
+    def fill_up_to(self, count: int) -> None:
+        """Add pictures until there are so many, or more."""
+        with closing(_opened(self._library)) as database:
+            # It may be lost, and is faster so.
+            database.execute("PRAGMA synchronous=OFF")
+            database.execute("PRAGMA journal_mode=MEMORY")
+            for page in self._like.pages(self._invented, self._invented + count - self._count):
+                with database:
+                    self._add(database, page)
+            with database:
+                database.execute("UPDATE meta SET value = value + 1 WHERE key = 'generation'")
+            database.execute("PRAGMA journal_mode=WAL")
+        self._invented += max(0, count - self._count)
+        self._count = max(self._count, count)
+
+    def _add(self, database: sqlite3.Connection, page: npt.NDArray[np.float16]) -> None:
+        first = self._first_id
+        ids = range(first, first + len(page))
+        self._first_id += len(page)
+        database.executemany(_PICTURES, ((id_, id_.to_bytes(32, "big")) for id_ in ids))
+        database.executemany(
+            _FILES,
+            ((self._root_id, f"{id_ // 1000}/IMG_{id_:08d}.jpg", id_) for id_ in ids),
+        )
+        width = 2 * self._model.dimension
+        content = page.astype("<f2").tobytes()
+        database.executemany(
+            _EMBEDDINGS,
+            (
+                (id_, self._model.id, content[place * width : (place + 1) * width])
+                for place, id_ in zip(counting(), ids, strict=False)
+            ),
+        )
+
+
+def _opened(library: Path) -> sqlite3.Connection:
+    return sqlite3.connect(catalog_path(library))
+
+
+def _active(reader: CatalogReader) -> StoredModel:
+    model = reader.active_model()
+    assert model is not None
+    return model
+
+
+def _probe(*arguments: str) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(_run("-m", "imgsearch.bench.probe", *arguments))
+    return told
+
+
+def _run(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, errors="replace", check=False
+    )
+    if done.returncode:
+        raise BenchFailed(f"A measured process failed: {done.stderr.strip()[-500:]}")
+    return done.stdout
+
+
+def _cold(library: Path, phrase: str) -> tuple[float, int]:
+    """Return seconds and peak memory of ``imgsearch query`` in a process of its own."""
+    code = (
+        "import atexit, sys; from imgsearch.bench.probe import peak_bytes;"
+        "atexit.register(lambda: print(peak_bytes(), file=sys.stderr));"
+        "from imgsearch.cli import main; main()"
+    )
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code, "query", phrase, "--library", str(library), "--json"],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    seconds = time.perf_counter() - began
+    if done.returncode:
+        raise BenchFailed(f"A query failed: {done.stderr.strip()[-500:]}")
+    return seconds, int(done.stderr.split()[-1])
+
+
+def _recall(library: Path, queries: Floats, found: list[list[int]]) -> float:
+    """Return which part of the nearest by brute force over all stored vectors was found."""
+    best_scores = np.full((len(queries), 1), -np.inf, dtype=np.float32)
+    best_ids = np.zeros((len(queries), 1), dtype=np.int64)
+    with CatalogReader(library) as reader:
+        index = VectorCache(library, _active(reader)).load(reader)
+        for ids, rows in index.stored():
+            scores = np.concatenate([best_scores, queries @ rows.astype(np.float32).T], axis=1)
+            ours = np.concatenate([best_ids, np.tile(ids, (len(queries), 1))], axis=1)
+            kept = np.argpartition(-scores, min(TOP_K, scores.shape[1]) - 1, axis=1)[:, :TOP_K]
+            best_scores = np.take_along_axis(scores, kept, axis=1)
+            best_ids = np.take_along_axis(ours, kept, axis=1)
+    hits = sum(
+        len(set(ours) & set(theirs)) for ours, theirs in zip(found, best_ids.tolist(), strict=True)
+    )
+    return hits / sum(map(len, found))
