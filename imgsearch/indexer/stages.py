@@ -157,7 +157,10 @@ class StageRecorder(Stages):
 
     def add_spent(self, header: dict[str, Any]) -> None:
         """See `Stages.add_spent`."""
-        for name, (wall, processor) in header.get("spent", {}).items():
+        spent = header.get("spent", {})
+        if not isinstance(spent, dict):
+            raise TypeError("these are no times")
+        for name, (wall, processor) in spent.items():
             stage = Stage[name]
             known = stage.place is Place.DECODERS
             if not (known and 0 <= min(wall, processor) <= max(wall, processor)):
@@ -193,7 +196,9 @@ class RunningLaps(Laps):
 
     def lap(self, stage: Stage) -> None:
         """See `Laps.lap`."""
-        wall, processor = time.perf_counter(), time.process_time()
+        # Of the one thread there is: where processor time is limited, Linux brings the clock of the
+        # process forward in steps of milliseconds.
+        wall, processor = time.perf_counter(), time.thread_time()
         spent = int(1e6 * (wall - self._wall)), int(1e6 * (processor - self._processor))
         self._spent[stage.name] = spent
         self._wall, self._processor = wall, processor
