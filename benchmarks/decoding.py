@@ -1,7 +1,9 @@
 """What it costs to make an encoder's pixels of a JPEG: imgsearch, plain Pillow and other decoders.
 
-Photos of 0.2, 3 and 12 megapixels, made of the pictures of --source: scaled to that size, with
-grain until they have as many bytes as photos of cameras do, and saved as JPEG (quality 90, 4:2:0).
+Photos of 0.2, 3 and 12 megapixels are made of the pictures of --source: enlarged to that size, with
+grain like that of a camera (it grows with the root of the brightness, and neighbours have it in
+common) until they have as many bytes as photos of that size, and saved as JPEG (quality 90, 4:2:0).
+Where ../shared/data/robustness is present, real photos of at least 4 megapixels are measured, too.
 Plain Pillow opens, decodes in full, converts and scales (bicubic, shorter edge, centre square);
 imgsearch decodes at a fraction where that is fine enough, and scales by SIMD. Taken is processor
 time, one process, from bytes in memory to pixels in memory; the contenders take turns.
@@ -43,11 +45,12 @@ from imgsearch.encoders.preprocess import draft_size, prepare
 from imgsearch.settings import DecodeLimits
 
 TARGET_OF_PILLOW, TARGET_COSINE = 2.5, 0.999
-SIZES = {"0.2 MP": (500, 375), "3 MP": (2000, 1500), "12 MP": (4032, 3024)}
+SIZES = {"0.2 MP": (500, 375), "3 MP": (2048, 1536), "12 MP": (4032, 3024)}
 QUALITY = 90
 # Photos of phones have 0.25 to 0.45 bytes a pixel at 12 megapixels; small ones have more.
 _BYTES_A_PIXEL = 0.3
-_NOISE = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0)
+_NOISE = (0.0, 2.0, 4.0, 6.0, 8.0, 12.0)
+_LARGE_PIXELS = 4_000_000
 
 Pixels = npt.NDArray[np.uint8]
 Way = Callable[[bytes], Pixels]
@@ -65,8 +68,7 @@ def _jpeg(path: Path, size: tuple[int, int], seed: int) -> bytes:
     with Image.open(path) as opened:
         picture = opened.convert("RGB").resize(size, Image.Resampling.BICUBIC)
     pixels = np.asarray(picture, dtype=np.float32)
-    random = np.random.default_rng(seed)
-    grain = random.standard_normal(pixels.shape[:2], dtype=np.float32)[..., None]
+    grain = _grain(size, seed)[..., None] * np.sqrt(pixels / 128)
     data = b""
     for strength in _NOISE:
         noisy = np.clip(pixels + strength * grain, 0, 255).astype(np.uint8)
@@ -76,6 +78,29 @@ def _jpeg(path: Path, size: tuple[int, int], seed: int) -> bytes:
         if len(data) >= _BYTES_A_PIXEL * size[0] * size[1]:
             break
     return data
+
+
+def _grain(size: tuple[int, int], seed: int) -> npt.NDArray[np.float32]:
+    """Return noise float32 [height, width] of deviation 1, alike over two pixels or so."""
+    random = np.random.default_rng(seed)
+    half = random.standard_normal((size[1] // 2, size[0] // 2), dtype=np.float32)
+    grain = np.asarray(Image.fromarray(half).resize(size, Image.Resampling.BICUBIC))
+    return grain / grain.std()
+
+
+def real_jpegs() -> list[bytes]:
+    """Return the bytes of the large photos that the shared data has, none where it is absent."""
+    found = []
+    folder = Path(__file__).parents[2] / "shared" / "data" / "robustness"
+    for path in sorted(folder.glob("*.jp*g")):
+        try:
+            with Image.open(path) as image:
+                image.load()
+                if image.width * image.height >= _LARGE_PIXELS:
+                    found.append(path.read_bytes())
+        except OSError:
+            continue  # That folder is there for its damaged files.
+    return found
 
 
 def plain_pillow(preprocessing: Preprocessing) -> Way:
@@ -173,13 +198,18 @@ def main() -> None:
         if options.others:
             ways |= other_ways(preprocessing)
         results = []
-        for name, size in SIZES.items():
-            say(f"photos of {name} ...")
-            jpegs = make_jpegs(options.source, size, options.photos, options.seed)
-            spent = {way: _milliseconds(make, jpegs, 1) for way, make in ways.items()}
+        sets = {
+            name: make_jpegs(options.source, size, options.photos, options.seed)
+            for name, size in SIZES.items()
+        }
+        if found := real_jpegs():
+            sets["real, 4 to 9 MP"] = found
+        for name, jpegs in sets.items():
+            say(f"{len(jpegs)} photos: {name} ...")
+            spent = {way: _milliseconds(make, jpegs) for way, make in ways.items()}
             for _ in range(options.rounds):
                 for way, make in ways.items():
-                    spent[way] += _milliseconds(make, jpegs, 1)
+                    spent[way] += _milliseconds(make, jpegs)
             vectors = {
                 way: encoder.encode_images(np.stack([make(data) for data in jpegs]))
                 for way, make in ways.items()
@@ -189,12 +219,12 @@ def main() -> None:
         report("decoding", results, options.seed, as_json=options.json)
 
 
-def _milliseconds(make: Way, jpegs: list[bytes], repeats: int) -> list[float]:
+def _milliseconds(make: Way, jpegs: list[bytes]) -> list[float]:
     """Return the processor time that a way takes for a photo, on average over all of them."""
     began = time.process_time()
-    for data in jpegs * repeats:
+    for data in jpegs:
         make(data)
-    return [1e3 * (time.process_time() - began) / len(jpegs) / repeats]
+    return [1e3 * (time.process_time() - began) / len(jpegs)]
 
 
 def _results(
