@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         RootUnknown,
         UsageError,
     )
+    from imgsearch.indexer.profile import IndexProfile, StageTime
     from imgsearch.indexer.report import IndexReport, Progress
     from imgsearch.library import Library
     from imgsearch.search.heat import HeatMap
@@ -74,6 +75,7 @@ __all__ = [
     "HeatMapUnavailable",
     "ImageUnreadable",
     "ImgsearchError",
+    "IndexProfile",
     "IndexReport",
     "IndexSettings",
     "Library",
@@ -102,6 +104,7 @@ __all__ = [
     "RootUnknown",
     "SearchHit",
     "SearchResults",
+    "StageTime",
     "UsageError",
     "__version__",
     "load_encoder",
@@ -124,6 +127,7 @@ _HOMES = {
     "HeatMapUnavailable": "errors",
     "ImageUnreadable": "errors",
     "ImgsearchError": "errors",
+    "IndexProfile": "indexer.profile",
     "IndexReport": "indexer.report",
     "IndexSettings": "settings",
     "Library": "library",
@@ -152,6 +156,7 @@ _HOMES = {
     "RootUnknown": "errors",
     "SearchHit": "search.results",
     "SearchResults": "search.results",
+    "StageTime": "indexer.profile",
     "UsageError": "errors",
     "load_encoder": "encoders",
 }

@@ -26,6 +26,7 @@ from imgsearch.cli_options import (
     examples,
     print_json,
 )
+from imgsearch.cli_profile import print_profile
 from imgsearch.cli_query import add_query_commands
 from imgsearch.cli_relocate import EXAMPLES as RELOCATE_EXAMPLES
 from imgsearch.cli_relocate import relocate
@@ -75,6 +76,7 @@ def options(
         "imgsearch index ./photos",
         "imgsearch index ~/Pictures /mnt/disk/photos --exclude 'raw*'",
         "imgsearch index ~/Pictures --dry-run",
+        "imgsearch index ~/Pictures --profile",
     )
 )
 def index(
@@ -95,6 +97,10 @@ def index(
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    profile: Annotated[
+        bool,
+        typer.Option("--profile", help="Say where the time went, and how fast the model alone is."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -123,6 +129,7 @@ def index(
                 dry_run=dry_run,
                 progress=None if as_json else show,
                 should_stop=interruption.is_set,
+                profile=profile,
             )
 
     report = run(model)
@@ -135,6 +142,8 @@ def index(
         print_json(asdict(report) | {"photos_per_second": report.photos_per_second})
     else:
         terminal.print_report(report)
+        if report.profile is not None:
+            print_profile(report.profile)
     if report.interrupted:
         terminal.print_note("Stopped; what is in stays in. To go on, run the same command again.")
         raise typer.Exit(1)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -132,13 +133,16 @@ class Library:
         progress: Callable[[Progress], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
         settings: IndexSettings | None = None,
+        profile: bool = False,
     ) -> IndexReport:
         """Bring the library up to date with the photos below the folders `paths`.
 
         New, changed, moved and deleted files are handled; unchanged ones cost a stat, and damaged
         ones too unless `retry_failed`. `progress` is
         called a few times a second; when `should_stop` returns True the batch in hand is finished
-        and a further call goes on from there. Raises FolderInvalid or a LibraryError.
+        and a further call goes on from there. With `profile` the report says where the time went;
+        the encoder alone is measured for that, after the run. Raises FolderInvalid or a
+        LibraryError.
         """
         from imgsearch.indexer.run import index_folders
         from imgsearch.models import try_new_model
@@ -147,7 +151,8 @@ class Library:
         encoder = self._encoder or load_encoder(self._default_model()[1], self._device)
         if self._loads_models and not dry_run:
             try_new_model(encoder, self._device, self._held_models())
-        report = index_folders(
+        run = partial(
+            index_folders,
             self.path,
             [os.fspath(path) for path in given],
             encoder,
@@ -158,6 +163,12 @@ class Library:
             should_stop=should_stop or _never,
             settings=settings or IndexSettings(),
         )
+        if profile:
+            from imgsearch.indexer.profile import profiled
+
+            report = profiled(run, encoder)
+        else:
+            report = run()
         if not dry_run:
             self._prepare_queries(encoder)
         return report

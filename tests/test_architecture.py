@@ -49,6 +49,7 @@ ALLOWED = {
     "cli_doctor": {"cli_options", "library", "doctor", "data"},
     "cli_similar": {"cli_options", "cli_interruption", "library", "search", "terminal"},
     "cli_watch": {"cli_options", "cli_interruption", "library", "indexer", "terminal"},
+    "cli_profile": {"indexer"},
     "cli_relocate": {"cli_options", "library", "data"},
     "cli": {
         "cli_arguments",
@@ -58,6 +59,7 @@ ALLOWED = {
         "cli_options",
         "cli_similar",
         "cli_relocate",
+        "cli_profile",
         "cli_models",
         "cli_query",
         "library",

@@ -75,8 +75,8 @@ def test_index_reports_and_repeats(tmp_path: Path, make_photo: MakePhoto, folder
     (folder / "bad.jpg").touch()
     library = str(tmp_path / "library")
 
-    first = run("index", str(folder), "--library", library)
-    program = run("index", str(folder), "--library", library, "--json")
+    first = run("index", str(folder), "--library", library, "--profile")
+    program = run("index", str(folder), "--library", library, "--json", "--profile")
     again = json.loads(program.stdout)
 
     assert first.returncode == 0
@@ -87,6 +87,10 @@ def test_index_reports_and_repeats(tmp_path: Path, make_photo: MakePhoto, folder
     assert "the file is empty" in first.stdout
     assert "imgsearch status --failed" in first.stdout
     assert (again["unchanged"], again["failed"], again["embedded"]) == (1, 1, 0)
+    assert "for 1 photos embedded" in first.stdout
+    assert "The encoder alone embeds" in first.stdout
+    stages = {one["stage"]: one for one in again["profile"]["stages"]}
+    assert (stages["walk and stat"]["count"], again["profile"]["ceiling"]) == (2, None)
 
 
 def test_an_empty_folder(tmp_path: Path, folder: Path) -> None:

@@ -16,6 +16,7 @@ from types import TracebackType
 
 from imgsearch.encoders.base import Preprocessing
 from imgsearch.indexer.decode_process import DecodeProcess, Outcome, Request
+from imgsearch.indexer.stages import NO_STAGES, Stage, Stages
 from imgsearch.indexer.watchdog import Watchdog
 from imgsearch.settings import DecodeLimits
 
@@ -41,6 +42,7 @@ class DecodePool:
         limits: DecodeLimits,
         workers: int,
         held: int = 0,
+        stages: Stages = NO_STAGES,
     ) -> None:
         """About so many pictures may be `held` at once: answered and not given back yet.
 
@@ -48,6 +50,7 @@ class DecodePool:
         """
         # Some processes hold more pictures than others.
         self._rooms = held and _MOST_FILES_A_PROCESS + 2 * held // workers
+        self._stages = stages
         self._preprocessing = preprocessing
         self._limits = limits
         self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
@@ -107,7 +110,8 @@ class DecodePool:
                 under_way += 1
             if not under_way:
                 return
-            ready = self._ready()
+            with self._stages.timed(Stage.AWAIT_DECODED):
+                ready = self._ready()
             under_way -= len(ready)
             yield ready
 
@@ -134,9 +138,7 @@ class DecodePool:
                 if request is None:
                     break
                 if process is None or process.dead:
-                    process = DecodeProcess(
-                        self._preprocessing, self._limits, self._watchdog, self._rooms
-                    )
+                    process = self._started()
                     self._processes.add(process)
                 process.send(request)
                 left.extend(self._keep_busy(process))
@@ -145,6 +147,15 @@ class DecodePool:
         finally:
             if process is not None:
                 process.close()
+            self._stages.add(Stage.FEED, 0.0, time.thread_time())
+
+    def _started(self) -> DecodeProcess:
+        began = time.perf_counter()
+        process = DecodeProcess(
+            self._preprocessing, self._limits, self._watchdog, self._rooms, self._stages
+        )
+        self._stages.add(Stage.STARTING, time.perf_counter() - began, 0.0)
+        return process
 
     def _keep_busy(self, process: DecodeProcess) -> Sequence[Request]:
         """Let a process that was sent a file go on until none waits, or it dies, or all stop.

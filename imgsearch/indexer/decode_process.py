@@ -29,6 +29,7 @@ from imgsearch.encoders.frames import FrameError, FrameReader, put_frame
 from imgsearch.encoders.shared_pixels import can_share
 from imgsearch.errors import ImageUnreadable, ImgsearchError
 from imgsearch.indexer.buffers import Rooms
+from imgsearch.indexer.stages import NO_STAGES, Stages
 from imgsearch.indexer.watchdog import Watchdog
 from imgsearch.settings import DecodeLimits
 
@@ -119,6 +120,7 @@ class DecodeProcess:
         limits: DecodeLimits,
         watchdog: Watchdog,
         rooms: int = 0,
+        stages: Stages = NO_STAGES,
     ) -> None:
         """Start the process and wait until it is ready. Raises ImgsearchError.
 
@@ -126,6 +128,7 @@ class DecodeProcess:
         (`Decoded.give_back`), where the system has such memory; others come through the pipe.
         """
         self.dead = False
+        self._stages = stages
         self._watchdog = watchdog
         # What was sent and is not answered, oldest first, and the rooms for the answers. The child
         # works on the first of them.
@@ -141,6 +144,7 @@ class DecodeProcess:
             "size": preprocessing.size,
             "resize": preprocessing.resize.value,
             "resample": preprocessing.resample,
+            "timed": stages.on,
         }
         if self._rooms is not None:
             config |= {"shared": self._rooms.number, "room_bytes": self._rooms.room_bytes}
@@ -166,7 +170,7 @@ class DecodeProcess:
         try:
             self._write(config)
             self.flush()
-            self._answers.wait()
+            self._stages.add_spent(self._answers.wait()[0])
         except (FrameError, OSError) as error:
             self._bury()
             raise ImgsearchError(
@@ -308,6 +312,7 @@ class DecodeProcess:
     ) -> Outcome:
         """Return what became of a file, from the header and the body of the answer."""
         kind, file = header["kind"], request.file
+        self._stages.add_spent(header)
         if kind == "photo":
             return self._decoded(file, room, header, body)
         if self._rooms is not None and room is not None:

@@ -32,6 +32,7 @@ from imgsearch.indexer.content import hash_file, sniff
 from imgsearch.indexer.decode_pool import DecodePool
 from imgsearch.indexer.decode_process import Decoded, Outcome, Request
 from imgsearch.indexer.report import IndexReport, Progress, ProgressCallback
+from imgsearch.indexer.stages import NO_STAGES, Stage, Stages
 from imgsearch.settings import IndexSettings
 
 # Files looked at together before any of them is decoded, to find those whose content is known.
@@ -71,8 +72,10 @@ class Pipeline:
         lost: Counter[int],
         report: IndexReport,
         settings: IndexSettings,
+        stages: Stages = NO_STAGES,
     ) -> None:
         """`lost` counts, for each picture, the paths that this run found gone."""
+        self._stages = stages
         self._store = store
         self._thumbnails = thumbnails
         self._encoder = encoder
@@ -115,7 +118,13 @@ class Pipeline:
             ThreadPoolExecutor(
                 pace_of(self._encoder).calls, thread_name_prefix="imgsearch-embed"
             ) as background,
-            DecodePool(preprocessing, settings.limits, settings.worker_count(), held=ahead) as pool,
+            DecodePool(
+                preprocessing,
+                settings.limits,
+                settings.worker_count(),
+                held=ahead,
+                stages=self._stages,
+            ) as pool,
         ):
             # Loading the image tower takes as long as the decoding processes take to start.
             self._warm = background.submit(self._warm_up)
@@ -157,16 +166,22 @@ class Pipeline:
 
         None is yielded after every page, for hashing many files takes its time.
         """
-        while page := list(islice(pending, _RECOGNISE_PAGE)):
+        while page := self._next_page(pending):
             if should_stop():
                 self._report.interrupted = True
                 return
-            for item in self._unrecognised(page):
+            with self._stages.timed(Stage.KNOWN, len(page)):
+                rest = self._unrecognised(page)
+            for item in rest:
                 if item.sniff and self._is_no_image(item.file):
                     continue
                 self._under_way[_key(item.file)] = item
                 yield Request(item.file, self._full_path(item.file))
             yield None
+
+    def _next_page(self, pending: Iterator[PendingFile]) -> list[PendingFile]:
+        with self._stages.timed(Stage.COMPARE):
+            return list(islice(pending, _RECOGNISE_PAGE))
 
     def _is_no_image(self, file: FileStat) -> bool:
         """Tell whether a file of unknown kind is no image, and remember those that are not."""
@@ -247,7 +262,8 @@ class Pipeline:
     def _warm_up(self) -> None:
         """Have the image tower loaded."""
         size = self._encoder.description.preprocessing.size
-        self._encoder.encode_images(np.zeros((1, size, size, 3), dtype=np.uint8))
+        with self._stages.timed(Stage.LOAD):
+            self._encoder.encode_images(np.zeros((1, size, size, 3), dtype=np.uint8))
 
     def _embed(self, background: ThreadPoolExecutor) -> None:
         batch, self._decoded = self._decoded, []
@@ -277,7 +293,9 @@ class Pipeline:
         pixels = np.stack(list(unique.values()), out=buffer[: len(unique)])
         for photo in batch:
             photo.give_back()
-        rows = self._encoder.encode_images(pixels)
+        self._stages.keep_sample(pixels)
+        with self._stages.timed(Stage.ENCODE, len(pixels)):
+            rows = self._encoder.encode_images(pixels)
         self._batches.give_back(buffer)
         rows = checked_rows(rows, len(unique), self._encoder.description)
         position = {content_hash: row for row, content_hash in enumerate(unique)}
@@ -286,7 +304,8 @@ class Pipeline:
 
     def _finish_embedding(self, writer: ThreadPoolExecutor) -> None:
         """Wait for the oldest batch that is being embedded, and have it stored."""
-        embedded = self._embedding.popleft().result()
+        with self._stages.timed(Stage.AWAIT_ENCODER):
+            embedded = self._embedding.popleft().result()
         self._adapt_batch_size(embedded.seconds)
         self._hand_over(writer, partial(self._store_batch, embedded))
 
@@ -319,13 +338,16 @@ class Pipeline:
         ]
         # Before the catalog: whoever is killed in between makes both again, and no photo that is in
         # the catalog is without its thumbnail.
-        self._thumbnails.add({photo.content_hash: photo.thumbnail for photo in batch})
-        self._store.store(photos)
+        with self._stages.timed(Stage.THUMBNAILS, len(batch)):
+            self._thumbnails.add({photo.content_hash: photo.thumbnail for photo in batch})
+        with self._stages.timed(Stage.STORE, len(batch)):
+            self._store.store(photos)
         return batch
 
     def _finish_storing(self) -> None:
         """Wait for what has been with the store for longest, and count it. Raises what it met."""
-        batch = self._storing.popleft().result()
+        with self._stages.timed(Stage.AWAIT_STORE):
+            batch = self._storing.popleft().result()
         self._report.embedded += len({photo.content_hash for photo in batch})
         for photo in batch:
             item = self._under_way.pop(_key(photo.file))

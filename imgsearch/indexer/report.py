@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from imgsearch.data.records import FailedFile
+
+if TYPE_CHECKING:
+    from imgsearch.indexer.profile import IndexProfile
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class IndexReport:
     elsewhere; `doubtful_roots`: folders, each with the offline roots whose files it may hold.
     `without_vectors`: pictures of other folders that the model in use has not embedded yet.
     `active_model` is the one that queries use after the run: until a new model has the vectors of
-    all pictures, the one before.
+    all pictures, the one before. `profile`: where the time went, if that was asked for.
     """
 
     model: str
@@ -64,6 +68,7 @@ class IndexReport:
     doubtful_roots: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     without_vectors: int = 0
     active_model: str = ""
+    profile: IndexProfile | None = None
 
     @property
     def seen_any(self) -> bool:

@@ -30,6 +30,7 @@ from imgsearch.indexer.report import IndexReport, ProgressCallback
 from imgsearch.indexer.reread import reread_details
 from imgsearch.indexer.roots import Target, changed_targets, check_folders, targets
 from imgsearch.indexer.scan import Pulse, Scanner, ScanNotes, ScanStopped
+from imgsearch.indexer.stages import NO_STAGES, Stage, Stages
 from imgsearch.settings import IndexSettings
 
 
@@ -44,6 +45,7 @@ def index_folders(
     progress: ProgressCallback,
     should_stop: Callable[[], bool],
     settings: IndexSettings,
+    stages: Stages = NO_STAGES,
 ) -> IndexReport:
     """Bring the library folder `library` up to date with the photos below `paths`.
 
@@ -52,21 +54,22 @@ def index_folders(
     that is undone. Raises FolderInvalid, ExtraMissing, a ModelError, or a LibraryError.
     """
     started = time.monotonic()
-    offline = _offline_folders(library)
-    folders = check_folders(paths, library, offline)
-    # Found out now rather than after hours of embedding.
-    import_faiss()
-    report = IndexReport(model=encoder.description.name, dry_run=dry_run)
-    scanner = Scanner(library, tuple(excludes), offline)
     with contextlib.ExitStack() as stack:
-        place = library
-        if dry_run and not catalog_path(library).exists():
-            place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        catalog = stack.enter_context(Catalog(place))
-        stack.enter_context(catalog.rehearsal() if dry_run else writer_lock(place))
-        if not dry_run:
-            _forget_lost_commits(place)
-        run = _Run(place, catalog, encoder, settings, report, retry_failed)
+        with stages.timed(Stage.START):
+            offline = _offline_folders(library)
+            folders = check_folders(paths, library, offline)
+            # Found out now rather than after hours of embedding.
+            import_faiss()
+            report = IndexReport(model=encoder.description.name, dry_run=dry_run)
+            scanner = Scanner(library, tuple(excludes), offline)
+            place = library
+            if dry_run and not catalog_path(library).exists():
+                place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            catalog = stack.enter_context(Catalog(place))
+            stack.enter_context(catalog.rehearsal() if dry_run else writer_lock(place))
+            if not dry_run:
+                _forget_lost_commits(place)
+            run = _Run(place, catalog, encoder, settings, report, retry_failed, stages)
         try:
             run.scan(folders, scanner, Pulse(should_stop))
         except ScanStopped:
@@ -134,7 +137,9 @@ class _Run:
         settings: IndexSettings,
         report: IndexReport,
         retry_failed: bool,
+        stages: Stages = NO_STAGES,
     ) -> None:
+        self._stages = stages
         self._retry_failed = retry_failed
         self._library = library
         self._catalog = catalog
@@ -164,9 +169,11 @@ class _Run:
         for target in self._targets:
             since_ns = last_scan(self._catalog, target.scope)
             walk = scanner.walk(target.root, target.scope, self._notes, pulse, since_ns)
-            self._table.add(walk)
+            with self._stages.timed(Stage.COMPARE):
+                self._table.add(self._stages.paged(walk, Stage.WALK))
         self._clean = self._scopes_to_clean()
-        self._compare()
+        with self._stages.timed(Stage.COMPARE):
+            self._compare()
 
     def scan_changes(
         self, changed: list[Target], scanner: Scanner, is_present: Callable[[str], bool]
@@ -254,7 +261,8 @@ class _Run:
         active = self._catalog.active_model()
         self._report.active_model = active[0] if active else self._report.model
         # Also where nothing was done: the run before may have been killed before it came to this.
-        refresh_index(self._library, should_stop)
+        with self._stages.timed(Stage.FINISH):
+            refresh_index(self._library, should_stop)
 
     def work(self, progress: ProgressCallback, should_stop: Callable[[], bool]) -> bool:
         """Take out what is gone and put in what needs work; return whether it came to the end."""
@@ -266,20 +274,29 @@ class _Run:
         if self._pending:
             with ThumbnailStore(self._library) as thumbnails:
                 pipeline = Pipeline(
-                    store, thumbnails, self._encoder, root_paths, lost, self._report, self._settings
+                    store,
+                    thumbnails,
+                    self._encoder,
+                    root_paths,
+                    lost,
+                    self._report,
+                    self._settings,
+                    self._stages,
                 )
                 pipeline.run(self._pending_files(), self._pending, progress, should_stop)
         if self._report.interrupted:
             return False
-        if not reread_details(
-            self._catalog,
-            self._table,
-            root_paths,
-            self._encoder.description.preprocessing,
-            self._settings,
-            progress,
-            should_stop,
-        ):
+        with self._stages.timed(Stage.METADATA):
+            whole = reread_details(
+                self._catalog,
+                self._table,
+                root_paths,
+                self._encoder.description.preprocessing,
+                self._settings,
+                progress,
+                should_stop,
+            )
+        if not whole:
             self._report.interrupted = True
             return False
         self._table.forget_gone_failures(self._clean, self._notes.unreadable)

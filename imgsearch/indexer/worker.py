@@ -31,6 +31,7 @@ from imgsearch.encoders.shared_pixels import SharedPixels
 from imgsearch.encoders.thumbnail import make_preview, make_thumbnail
 from imgsearch.errors import ImageUnreadable
 from imgsearch.indexer.facts import read_details, read_facts
+from imgsearch.indexer.stages import Laps, RunningLaps, Stage
 from imgsearch.settings import DecodeLimits
 
 # The indexer ends a process after its time limit; the process itself after so many times as much.
@@ -55,17 +56,25 @@ def main() -> None:
         prepare(Image.new("RGB", (8, 8)), preprocessing)
         shared = SharedPixels(int(config["shared"])) if "shared" in config else None
         _limit_memory(limits.memory_bytes)
-        write_frame(sink, {"ready": True})
+        laps = RunningLaps() if config.get("timed") else Laps()
+        ready: dict[str, Any] = {"ready": True}
+        laps.tell(ready)
+        write_frame(sink, ready)
         while True:
             request, content = read_frame(source)
+            laps.lap(Stage.IDLE)
             _limit_time(limits.timeout_seconds)
             _end_after(limits.stall_seconds * _PATIENCE)
-            header, body = _answer(request, content, preprocessing, limits)
+            header, body = _answer(request, content, preprocessing, limits, laps)
+            if header["kind"] != "photo":
+                laps.lap(Stage.FAILED)
+            laps.tell(header)
             if shared is not None and "room" in request and header["kind"] == "photo":
                 room = shared.read((request["room"] + 1, config["room_bytes"]))[request["room"]]
                 header["in_room"], body = _furnish(room, body)
             _end_after(0)
             write_frame(sink, header, *body)
+            laps.lap(Stage.ANSWER)
     except (FrameError, BrokenPipeError):
         return  # The indexer has finished or died.
 
@@ -112,7 +121,11 @@ def _set_limit(which: int, value: int) -> None:
 
 
 def _answer(
-    request: dict[str, Any], content: bytes, preprocessing: Preprocessing, limits: DecodeLimits
+    request: dict[str, Any],
+    content: bytes,
+    preprocessing: Preprocessing,
+    limits: DecodeLimits,
+    laps: Laps,
 ) -> tuple[dict[str, Any], Sequence[bytes | memoryview]]:
     """Return the header and the parts of the body for one request.
 
@@ -125,14 +138,18 @@ def _answer(
         if "path" in request:
             content, facts = read_stable(request["path"], limits)
             header |= {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns}
+            laps.lap(Stage.READ)
         if "preview" in request:
             edge = int(request["preview"])
             photo = decode(content, limits, reduce_for=Preprocessing(size=edge))
             digest = hashlib.sha256(content).hexdigest()
             return {"kind": "preview", "hash": digest}, (make_preview(photo, edge),)
         photo = decode(content, limits, reduce_for=preprocessing)
+        laps.lap(Stage.DECODE)
         prepared = prepare(photo.rgb, preprocessing)
+        laps.lap(Stage.RESIZE)
         thumbnail = make_thumbnail(photo, prepared.scaled)
+        laps.lap(Stage.COMPRESS)
     except (FileNotFoundError, NotADirectoryError):
         return {"kind": "gone"}, ()
     except OSError as error:
@@ -141,8 +158,9 @@ def _answer(
         return {"kind": "damaged", "reason": str(error)}, ()
     except MemoryError:
         return {"kind": "damaged", "reason": TOO_MUCH_MEMORY}, ()
+    header["hash"] = hashlib.sha256(content).hexdigest()
+    laps.lap(Stage.HASH)
     header |= {
-        "hash": hashlib.sha256(content).hexdigest(),
         # What is not there need not be told.
         "facts": {
             name: value
@@ -150,6 +168,7 @@ def _answer(
             if value not in (None, ())
         },
     }
+    laps.lap(Stage.FACTS)
     return header, (np.ascontiguousarray(prepared.pixels).reshape(-1).data, thumbnail)
 
 
