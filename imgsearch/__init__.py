@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from imgsearch.errors import (
         BackupFailed,
         BackupInvalid,
+        BenchFailed,
         ExtraMissing,
         FolderInvalid,
         HeatMapUnavailable,
@@ -62,6 +63,7 @@ __all__ = [
     "BackupFailed",
     "BackupInvalid",
     "BackupSummary",
+    "BenchFailed",
     "DecodeLimits",
     "DoctorReport",
     "DuplicateGroup",
@@ -113,6 +115,7 @@ __all__ = [
 _HOMES = {
     "BackupFailed": "errors",
     "BackupInvalid": "errors",
+    "BenchFailed": "errors",
     "BackupSummary": "data.backup",
     "DecodeLimits": "settings",
     "DoctorReport": "doctor.findings",

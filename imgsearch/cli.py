@@ -15,6 +15,8 @@ import typer
 import imgsearch
 from imgsearch import terminal
 from imgsearch.cli_arguments import USAGE_MISTAKE, explain_mistake
+from imgsearch.cli_bench import EXAMPLES as BENCH_EXAMPLES
+from imgsearch.cli_bench import bench
 from imgsearch.cli_doctor import add_doctor_commands
 from imgsearch.cli_interruption import Interruption
 from imgsearch.cli_models import models_app, pull
@@ -264,6 +266,7 @@ def remove(
 add_query_commands(app)
 app.command(epilog=examples(*EXAMPLES))(similar)
 app.command(epilog=examples(*WATCH_EXAMPLES))(watch)
+app.command(epilog=examples(*BENCH_EXAMPLES))(bench)
 add_doctor_commands(app)
 app.command(epilog=examples(*RELOCATE_EXAMPLES))(relocate)
 app.add_typer(models_app)

@@ -19,6 +19,7 @@ ALLOWED = {
     "indexer": {"indexer", "encoders", "data"},
     "search": {"search", "encoders", "data"},
     "doctor": {"doctor", "encoders", "data"},
+    "bench": {"bench", "library", "indexer", "search", "encoders", "data"},
     "library": {"models", "doctor", "indexer", "search", "encoders", "data"},
     "models": {"encoders", "data"},
     "explain_files": {"library", "search"},
@@ -51,7 +52,9 @@ ALLOWED = {
     "cli_watch": {"cli_options", "cli_interruption", "library", "indexer", "terminal"},
     "cli_profile": {"indexer"},
     "cli_relocate": {"cli_options", "library", "data"},
+    "cli_bench": {"bench", "cli_options", "cli_profile", "library", "terminal", "data"},
     "cli": {
+        "cli_bench",
         "cli_arguments",
         "cli_watch",
         "cli_doctor",

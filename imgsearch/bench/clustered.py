@@ -60,7 +60,7 @@ class LikePhotos:
         """
         for block in range(start // _BLOCK, -(-end // _BLOCK)):
             first = block * _BLOCK
-            for place, page in self._block(block, _BLOCK):
+            for place, page in self._block(block, _BLOCK, min(_BLOCK, end - first)):
                 low = max(start - first - place, 0)
                 high = min(end - first - place, len(page))
                 if low < high:
@@ -68,10 +68,13 @@ class LikePhotos:
 
     def few(self, count: int) -> Floats:
         """Return a library of so few: float32 [n, d]. These are not among the pages."""
-        pages = [page for _, page in self._block(-1, count)]
+        pages = [page for _, page in self._block(-1, count, count)]
         return np.concatenate(pages).astype(np.float32)
 
-    def _block(self, block: int, size: int) -> Iterator[tuple[int, npt.NDArray[np.float16]]]:
+    def _block(
+        self, block: int, size: int, wanted: int
+    ) -> Iterator[tuple[int, npt.NDArray[np.float16]]]:
+        """Yield places and pages of a block of `size` vectors, until so many as are wanted."""
         random = np.random.default_rng([self._seed, 1, block + 1])
         dimension = len(self._mean)
         subjects = size // _PHOTOS_OF_A_SUBJECT
@@ -82,7 +85,7 @@ class LikePhotos:
         )
         subject_of = random.choice(subjects, size, p=_frequencies(subjects))
         own = np.float32(np.sqrt(1 - _TOPIC_SHARE - _SUBJECT_SHARE))
-        for place in range(0, size, _PAGE):
+        for place in range(0, wanted, _PAGE):
             of = subject_of[place : place + _PAGE]
             mixed = own * random.standard_normal((len(of), dimension), dtype=np.float32)
             mixed += centres[of]

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import count as counting
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from imgsearch.bench.clustered import LikePhotos
+from imgsearch.bench.processes import cold_query, found_part, probe
 from imgsearch.data.connection import catalog_path, connect_read_only
 from imgsearch.data.reader import CatalogReader, StoredModel
 from imgsearch.data.records import FACTS_VERSION
-from imgsearch.data.vector_cache import FOLDER_NAME, VectorCache
+from imgsearch.data.vector_cache import FOLDER_NAME
 from imgsearch.errors import BenchFailed
+from imgsearch.wording import human_bytes
 
 Floats = npt.NDArray[np.float32]
 
@@ -78,12 +75,9 @@ def grow(
     `texts` are queries beside as many pictures', float32 [n, d]; `phrase` is what the cold process
     is asked for. Raises BenchFailed, also where the disk is too small, and a LibraryError.
     """
-    free = shutil.disk_usage(work).free
-    if max(sizes) * _BYTES_EACH * 1.1 > free:
-        raise BenchFailed(
-            f"{max(sizes):,} pictures take about {max(sizes) * _BYTES_EACH / 1e9:.0f} GB; "
-            f"{work} has {free / 1e9:.0f} GB. Name a folder on a larger disk with --work"
-        )
+    if not sizes:
+        return
+    check_room(work, max(sizes))
     copy = work / "library"
     copy.mkdir()
     with closing(connect_read_only(library)) as source, closing(_opened(copy)) as target:
@@ -98,14 +92,14 @@ def grow(
         say(f"{size:,} pictures: adding them ...")
         filler.fill_up_to(size)
         say(f"{size:,} pictures: making their index ...")
-        built = _probe("build", str(copy))
+        built = probe("build", str(copy))
         say(f"{size:,} pictures: searching ...")
-        searched = _probe("search", str(copy), str(asked), str(TOP_K))
-        recall = _recall(copy, queries, searched["found"])
-        cold = [_cold(copy, phrase) for _ in range(_COLD_RUNS)]
+        searched = probe("search", str(copy), str(asked), str(TOP_K))
+        recall = found_part(copy, queries, searched["found"], TOP_K)
+        cold = [cold_query(copy, phrase) for _ in range(_COLD_RUNS)]
         index_bytes = sum(path.stat().st_size for path in (copy / FOLDER_NAME).iterdir())
         filler.fill_up_to(size + ADDED)
-        added = _probe("build", str(copy))
+        added = probe("build", str(copy))
         yield GrowthPoint(
             pictures=size,
             build=built["vectors"],
@@ -120,6 +114,16 @@ def grow(
             cold_query=median(seconds for seconds, _ in cold),
             cold_peak_bytes=max(peak for _, peak in cold),
             index_bytes=index_bytes,
+        )
+
+
+def check_room(work: Path, count: int) -> None:
+    """Raise BenchFailed where `work` has no room for a copy with so many pictures."""
+    needed, free = int(1.1 * count * _BYTES_EACH), shutil.disk_usage(work).free
+    if needed > free:
+        raise BenchFailed(
+            f"{count:,} pictures take about {human_bytes(needed)}; {work} has {human_bytes(free)}. "
+            "Name a folder on a larger disk with --work"
         )
 
 
@@ -181,56 +185,3 @@ def _active(reader: CatalogReader) -> StoredModel:
     model = reader.active_model()
     assert model is not None
     return model
-
-
-def _probe(*arguments: str) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(_run("-m", "imgsearch.bench.probe", *arguments))
-    return told
-
-
-def _run(*arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, errors="replace", check=False
-    )
-    if done.returncode:
-        raise BenchFailed(f"A measured process failed: {done.stderr.strip()[-500:]}")
-    return done.stdout
-
-
-def _cold(library: Path, phrase: str) -> tuple[float, int]:
-    """Return seconds and peak memory of ``imgsearch query`` in a process of its own."""
-    code = (
-        "import atexit, sys; from imgsearch.bench.probe import peak_bytes;"
-        "atexit.register(lambda: print(peak_bytes(), file=sys.stderr));"
-        "from imgsearch.cli import main; main()"
-    )
-    began = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", code, "query", phrase, "--library", str(library), "--json"],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    seconds = time.perf_counter() - began
-    if done.returncode:
-        raise BenchFailed(f"A query failed: {done.stderr.strip()[-500:]}")
-    return seconds, int(done.stderr.split()[-1])
-
-
-def _recall(library: Path, queries: Floats, found: list[list[int]]) -> float:
-    """Return which part of the nearest by brute force over all stored vectors was found."""
-    best_scores = np.full((len(queries), 1), -np.inf, dtype=np.float32)
-    best_ids = np.zeros((len(queries), 1), dtype=np.int64)
-    with CatalogReader(library) as reader:
-        index = VectorCache(library, _active(reader)).load(reader)
-        for ids, rows in index.stored():
-            scores = np.concatenate([best_scores, queries @ rows.astype(np.float32).T], axis=1)
-            ours = np.concatenate([best_ids, np.tile(ids, (len(queries), 1))], axis=1)
-            kept = np.argpartition(-scores, min(TOP_K, scores.shape[1]) - 1, axis=1)[:, :TOP_K]
-            best_scores = np.take_along_axis(scores, kept, axis=1)
-            best_ids = np.take_along_axis(ours, kept, axis=1)
-    hits = sum(
-        len(set(ours) & set(theirs)) for ours, theirs in zip(found, best_ids.tolist(), strict=True)
-    )
-    return hits / sum(map(len, found))
