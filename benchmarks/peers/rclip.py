@@ -1,9 +1,9 @@
 """The peer: rclip, the nearest comparable program, in an environment of its own.
 
 Run once, before `peers/compare.py`, `indexing.py --peer` and `cold_query.py --peer`, with the same
---work folder: installs rclip there, and makes the model files it otherwise downloads. They have rclip's own
-architecture, sizes and file layout (OpenCLIP's ViT-B-32-256, exported the way rclip's authors
-export it), but random weights: its speed is real, its results are not.
+--work folder: installs rclip there, and makes the model files it otherwise downloads. They have
+rclip's own architecture, sizes and file layout (OpenCLIP's ViT-B-32-256, exported the way rclip's
+authors export it), but random weights: its speed is real, its results are not.
 """
 
 from __future__ import annotations
