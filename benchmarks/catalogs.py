@@ -45,12 +45,17 @@ def library_of_files(work: Path, photos: Path) -> Path:
     return library
 
 
-def synthetic_library(work: Path, count: int, seed: int) -> Path:
-    """Return a library of `count` pictures that exist nowhere, with random vectors."""
-    library, done = _place(work, f"synthetic-{count}-seed{seed}")
+def synthetic_library(work: Path, count: int, seed: int, model: str = "starter") -> Path:
+    """Return a library of `count` pictures that exist nowhere, with random vectors.
+
+    They are those of `model`, which is what `load_encoder` takes; but for the starter, the vectors
+    of texts that every library needs are not made.
+    """
+    name = "" if model == "starter" else f"-{Path(model).name}"
+    library, done = _place(work, f"synthetic-{count}-seed{seed}{name}")
     if not done.exists():
         say(f"making a catalog of {count} pictures ...")
-        _fill(library, work / "nowhere", _invented(count), seed)
+        _fill(library, work / "nowhere", _invented(count), seed, model)
         done.touch()
     return library
 
@@ -81,20 +86,20 @@ def _invented(count: int) -> Iterator[Entry]:
         yield path, 50_000 + number, 1_600_000_000_000_000_000 + number, digest
 
 
-def _fill(library: Path, root: Path, entries: Iterable[Entry], seed: int) -> None:
-    """Store the entries with random unit vectors, as if the starter had computed them."""
+def _fill(
+    library: Path, root: Path, entries: Iterable[Entry], seed: int, model: str = "starter"
+) -> None:
+    """Store the entries with random unit vectors, as if `model` had computed them."""
     random = np.random.default_rng(seed)
-    starter = load_encoder("starter").description
+    known = load_encoder(model).description
     stream = iter(entries)
     with Catalog(library) as catalog:
-        model = catalog.register_model(
-            starter.name, starter.revision, starter.source, starter.dimension
-        )
-        catalog.activate_model(model)
+        model_id = catalog.register_model(known.name, known.revision, known.source, known.dimension)
+        catalog.activate_model(model_id)
         root_id = catalog.add_root(os.path.realpath(root))
-        store = PhotoStore(catalog, model)
+        store = PhotoStore(catalog, model_id)
         while page := list(islice(stream, _BATCH)):
-            vectors = random.standard_normal((len(page), starter.dimension), dtype=np.float32)
+            vectors = random.standard_normal((len(page), known.dimension), dtype=np.float32)
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
             store.store(
                 [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,19 +77,30 @@ def _pss_and_rss(process: int) -> tuple[int, int]:
 
 def index_and_watch(photos: Path) -> tuple[Peak, float]:
     """Index `photos` into a new library; return the peak and the seconds it took."""
-    peak = Peak()
     with tempfile.TemporaryDirectory() as place:
         command = [*imgsearch_command(), "index", str(photos), "--library", place + "/library"]
-        started = time.perf_counter()
-        with subprocess.Popen(
-            command, env=child_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as process:
-            while process.poll() is None:
-                peak.sample(process.pid)
-                time.sleep(_PERIOD_SECONDS)
-        if process.returncode:
-            raise CannotMeasure(f"{' '.join(command)} ended with {process.returncode}")
-        return peak, time.perf_counter() - started
+        return run_and_watch(command)
+
+
+def run_and_watch(
+    command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> tuple[Peak, float]:
+    """Run a command; return the peak of it and its children, and the seconds it took."""
+    peak = Peak()
+    started = time.perf_counter()
+    with subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=dict(env or child_environment()),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while process.poll() is None:
+            peak.sample(process.pid)
+            time.sleep(_PERIOD_SECONDS)
+    if process.returncode:
+        raise CannotMeasure(f"{' '.join(command)} ended with {process.returncode}")
+    return peak, time.perf_counter() - started
 
 
 def main() -> None:

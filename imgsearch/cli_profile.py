@@ -34,7 +34,9 @@ def print_profile(profile: IndexProfile) -> None:
         print(
             f"The encoder alone embeds {profile.ceiling:.1f} photos/s (measured after the run, "
             f"on pictures of it). The run reached {_percent(profile.share)} of that; "
-            f"{_percent(profile.share_while_encoding)} from its first batch to its last."
+            f"{_percent(profile.share_while_encoding)} from its first batch to its last. Of the "
+            f"run's processor time the encoder alone would have taken "
+            f"{_percent(profile.processor_share)}."
         )
 
 

@@ -59,6 +59,7 @@ def test_the_ceiling_is_the_rate_of_the_encoder_alone(profile: IndexProfile) -> 
     assert profile.share < profile.share_while_encoding
     # The fake encoder is far faster than photos can be decoded.
     assert profile.share < 1
+    assert 0 < (profile.processor_share or 0) < 1
 
 
 def test_a_run_without_work_has_a_profile_without_a_ceiling(

@@ -1,9 +1,9 @@
 """The peer: rclip, the nearest comparable program, in an environment of its own.
 
-Run once, before `indexing.py --peer` and `cold_query.py --peer`, with the same --work folder:
-installs rclip there, and makes the model files it otherwise downloads. They have rclip's own
-architecture, sizes and file layout (OpenCLIP's ViT-B-32-256, exported the way rclip's authors
-export it), but random weights: its speed is real, its results are not.
+Run once, before `peers/compare.py`, `indexing.py --peer` and `cold_query.py --peer`, with the same
+--work folder: installs rclip there, and makes the model files it otherwise downloads. They have
+rclip's own architecture, sizes and file layout (OpenCLIP's ViT-B-32-256, exported the way rclip's
+authors export it), but random weights: its speed is real, its results are not.
 """
 
 from __future__ import annotations
@@ -50,12 +50,34 @@ class Rclip:
                 f"rclip is not in {self.place}: run python benchmarks/peers/rclip.py --work {work}"
             )
 
+    @property
+    def towers(self) -> Path:
+        """The folder of ``visual.onnx`` and ``textual.onnx``."""
+        return self._model / MODEL_FOLDER
+
+    @property
+    def vocabulary(self) -> Path:
+        """The file of its tokenizer."""
+        return self._model / "tokenizer" / "bpe_simple_vocab_16e6.txt.gz"
+
     def index(self, photos: Path, data: Path) -> Measured:
         """Index the folder `photos` into the empty folder `data`; ends with one query."""
+        self.prepare(data)
+        return self.rescan(photos, data)
+
+    def prepare(self, data: Path) -> None:
+        """Make the folder `data`, empty but for the model."""
         data.mkdir(parents=True)
         for part in (MODEL_FOLDER, "tokenizer"):
             (data / part).symlink_to(self._model / part)
+
+    def rescan(self, photos: Path, data: Path) -> Measured:
+        """Look through `photos`, whose index is in `data`, for changes; ends with one query."""
         return self._run(["a photo"], photos, data)
+
+    def indexing(self, data: Path) -> tuple[list[str], dict[str, str]]:
+        """Return the command, to be run in the folder of photos, and the environment of `index`."""
+        return [str(self._program), "a photo"], self._environment(data)
 
     def query(self, words: str, photos: Path, data: Path) -> Measured:
         """Ask one question about what is indexed of the folder `photos`, without a re-scan."""
@@ -86,8 +108,11 @@ class Rclip:
         return photos, data
 
     def _run(self, arguments: Sequence[str], photos: Path, data: Path) -> Measured:
-        environment = child_environment(RCLIP_DATADIR=str(data), HF_HUB_OFFLINE="1")
-        return measured([str(self._program), *arguments], cwd=photos, env=environment)
+        command = [str(self._program), *arguments]
+        return measured(command, cwd=photos, env=self._environment(data))
+
+    def _environment(self, data: Path) -> dict[str, str]:
+        return child_environment(RCLIP_DATADIR=str(data), HF_HUB_OFFLINE="1")
 
 
 def install(work: Path) -> None:

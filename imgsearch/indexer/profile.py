@@ -50,7 +50,9 @@ class IndexProfile:
     `ceiling` is measured right after the run, in the same process, by embedding pictures of the run
     again and again, in as many calls at once and of as many pictures as the pipeline makes, with
     nothing else to do. It is None where nothing was embedded; so are the shares: the rate over the
-    whole run, and over `encoding_seconds`, as parts of it.
+    whole run, and over `encoding_seconds`, as parts of it. `processor_share` is the processor time
+    of the encoder alone, of one photo, as a part of that of the run: what the share would be where
+    no core ever waits, and what a busy machine does not change as much.
     """
 
     wall_seconds: float
@@ -61,6 +63,7 @@ class IndexProfile:
     ceiling: float | None
     share: float | None
     share_while_encoding: float | None
+    processor_share: float | None
     stages: tuple[StageTime, ...]
 
 
@@ -79,23 +82,27 @@ class RunClock:
         """
         spent = _Clocks().since(self._begun)
         first, last = self.recorder.spans.get(Stage.ENCODE, (0.0, 0.0))
-        ceiling = self._ceiling(encoder, photos, spent.wall)
+        used = spent.process + spent.children
+        ceiling, cost = self._alone(encoder, photos, spent.wall)
         return IndexProfile(
             wall_seconds=spent.wall,
-            processor_seconds=spent.process + spent.children,
+            processor_seconds=used,
             cores=available_cores(),
             photos=photos,
             encoding_seconds=last - first,
             ceiling=ceiling,
             share=photos / spent.wall / ceiling if ceiling else None,
             share_while_encoding=photos / (last - first) / ceiling if ceiling else None,
+            processor_share=photos * cost / used if cost else None,
             stages=tuple(self._stages(spent)),
         )
 
-    def _ceiling(self, encoder: Encoder, photos: int, wall: float) -> float | None:
+    def _alone(
+        self, encoder: Encoder, photos: int, wall: float
+    ) -> tuple[float, float] | tuple[None, None]:
         sample = self.recorder.sample
         if sample is None:
-            return None
+            return None, None
         seconds = min(_CEILING_SECONDS, max(_LEAST_SECONDS, wall))
         return rate_alone(encoder, sample, photos, seconds)
 
@@ -158,9 +165,10 @@ class _Clocks:
 
 def rate_alone(
     encoder: Encoder, sample: npt.NDArray[np.uint8], photos: int, seconds: float
-) -> float:
-    """Return how many pictures a second the encoder embeds, measured for about so many seconds.
+) -> tuple[float, float]:
+    """Return how many pictures a second the encoder embeds, and the processor time of one.
 
+    Measured for about so many `seconds`; the processor time is that of this process, in seconds.
     `sample` is uint8 [n, s, s, 3], repeated as needed; for a run of so many `photos` the encoder
     is made ready as for that run.
     """
@@ -169,7 +177,7 @@ def rate_alone(
         size = min(pace.pictures, max(1, photos))
         pixels = np.resize(sample, (size, *sample.shape[1:]))
         with ThreadPoolExecutor(pace.calls) as threads:
-            began = time.perf_counter()
+            began, processor_began = time.perf_counter(), time.process_time()
 
             def work(_: int) -> int:
                 calls = 0
@@ -178,5 +186,6 @@ def rate_alone(
                     calls += 1
                 return calls
 
-            calls = sum(threads.map(work, range(pace.calls)))
-            return calls * size / (time.perf_counter() - began)
+            pictures = size * sum(threads.map(work, range(pace.calls)))
+            rate = pictures / (time.perf_counter() - began)
+            return rate, (time.process_time() - processor_began) / pictures
