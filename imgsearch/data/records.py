@@ -49,7 +49,9 @@ ScannedRow = tuple[int, str, int, int, bool, bool]
 
 def storable_ns(mtime_ns: int) -> int:
     """Return a time (ns) brought into the range that SQLite can store."""
-    return max(-_MAX_INTEGER, min(_MAX_INTEGER, mtime_ns))
+    if -_MAX_INTEGER <= mtime_ns <= _MAX_INTEGER:
+        return mtime_ns
+    return _MAX_INTEGER if mtime_ns > 0 else -_MAX_INTEGER
 
 
 class FailureKind(Enum):
