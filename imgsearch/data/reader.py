@@ -14,10 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from imgsearch.data.connection import (
     SCHEMA_VERSION,
@@ -31,6 +28,10 @@ from imgsearch.data.detached import DetachedConnection, Seen
 from imgsearch.data.paths import from_stored, to_stored
 from imgsearch.data.presence import is_offline, offline_folders
 from imgsearch.data.records import PictureFacts
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _PAGE = 10_000
 
@@ -129,6 +130,8 @@ class CatalogReader:
 
     def ids(self, statement: str, *values: object) -> npt.NDArray[np.int64]:
         """Return the single column of one SELECT: int64 [n]."""
+        import numpy as np
+
         with translated_errors(self.library):
             rows = self._connection.execute(statement, values)
             return np.fromiter((row[0] for row in rows), dtype=np.int64)
@@ -189,6 +192,8 @@ class CatalogReader:
 
         Raises LibraryDamaged when a stored vector has the wrong length.
         """
+        import numpy as np
+
         for start in range(0, len(ids), _PAGE):
             wanted = json.dumps(ids[start : start + _PAGE].tolist())
             rows = self.rows(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from imgsearch.data.connection import catalog_path
+from imgsearch.data.connection import CACHE_FOLDER, catalog_path
 from imgsearch.data.paths import from_stored
 from imgsearch.data.presence import is_offline
 from imgsearch.data.reader import CatalogReader
 from imgsearch.data.records import FailedFile, FailureKind, LibraryStatus, ModelStatus, RootStatus
 from imgsearch.data.signature_store import FILE_NAME as SIMILAR
 from imgsearch.data.thumbnail_store import FILE_NAME as THUMBNAILS
-from imgsearch.data.vector_cache import FOLDER_NAME
 
 
 def read_status(reader: CatalogReader) -> LibraryStatus:
@@ -44,7 +43,7 @@ def read_status(reader: CatalogReader) -> LibraryStatus:
     catalog_bytes = sum(
         _size(catalog.with_name(catalog.name + end)) for end in ("", "-wal", "-shm")
     )
-    cache = reader.library / FOLDER_NAME
+    cache = reader.library / CACHE_FOLDER
     return LibraryStatus(
         library=str(reader.library),
         roots=tuple(roots),
