@@ -124,8 +124,9 @@ def _column(
 
 def _print_of(row: _KnownRow) -> int:
     """Return what is `hash(row[:4])` of a scanned file that is just the same."""
-    _, root_id, path, size, mtime_ns, _ = row
-    return hash((root_id, from_stored(path), size, mtime_ns))
+    if isinstance(row[2], bytes):
+        return hash((row[1], from_stored(row[2]), row[3], row[4]))
+    return hash(row[1:5])
 
 
 def _single(ascending: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
