@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -23,6 +23,7 @@ _BATCH = 2_000
 _FACTS = PictureFacts(500, 375, "JPEG")
 # A file for the catalog: path relative to the root, bytes, modification time in ns, SHA-256.
 Entry = tuple[str, int, int, bytes]
+FactsOf = Callable[[int], PictureFacts]
 
 
 def indexed_library(work: Path, photos: Path) -> Path:
@@ -35,12 +36,15 @@ def indexed_library(work: Path, photos: Path) -> Path:
     return library
 
 
-def library_of_files(work: Path, photos: Path) -> Path:
-    """Return a library that knows the files below `photos` truly, but with random vectors."""
+def library_of_files(work: Path, photos: Path, facts_of: FactsOf | None = None) -> Path:
+    """Return a library that knows the files below `photos` truly, but with random vectors.
+
+    `facts_of` says what the catalog holds of the picture of each number; the same of all without.
+    """
     library, done = _place(work, f"files-{photos.name}")
     if not done.exists():
         say(f"making a catalog of {photos} ...")
-        _fill(library, photos, _entries(photos), seed=0)
+        _fill(library, photos, _entries(photos), 0, facts_of or _same_facts)
         done.touch()
     return library
 
@@ -55,7 +59,7 @@ def synthetic_library(work: Path, count: int, seed: int, model: str = "starter")
     library, done = _place(work, f"synthetic-{count}-seed{seed}{name}")
     if not done.exists():
         say(f"making a catalog of {count} pictures ...")
-        _fill(library, work / "nowhere", _invented(count), seed, model)
+        _fill(library, work / "nowhere", _invented(count), seed, model=model)
         done.touch()
     return library
 
@@ -86,13 +90,22 @@ def _invented(count: int) -> Iterator[Entry]:
         yield path, 50_000 + number, 1_600_000_000_000_000_000 + number, digest
 
 
+def _same_facts(_: int) -> PictureFacts:
+    return _FACTS
+
+
 def _fill(
-    library: Path, root: Path, entries: Iterable[Entry], seed: int, model: str = "starter"
+    library: Path,
+    root: Path,
+    entries: Iterable[Entry],
+    seed: int,
+    facts_of: FactsOf = _same_facts,
+    model: str = "starter",
 ) -> None:
     """Store the entries with random unit vectors, as if `model` had computed them."""
     random = np.random.default_rng(seed)
     known = load_encoder(model).description
-    stream = iter(entries)
+    stream = enumerate(entries)
     with Catalog(library) as catalog:
         model_id = catalog.register_model(known.name, known.revision, known.source, known.dimension)
         catalog.activate_model(model_id)
@@ -103,8 +116,13 @@ def _fill(
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
             store.store(
                 [
-                    NewPhoto(FileStat(root_id, path, size, mtime), digest, _FACTS, row.tobytes())
-                    for (path, size, mtime, digest), row in zip(
+                    NewPhoto(
+                        FileStat(root_id, path, size, mtime),
+                        digest,
+                        facts_of(number),
+                        row.tobytes(),
+                    )
+                    for (number, (path, size, mtime, digest)), row in zip(
                         page, vectors.astype("<f2"), strict=True
                     )
                 ]

@@ -39,9 +39,12 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A process that ran to its end: wall time in seconds, peak resident memory in bytes."""
+    """A process that ran to its end: wall and processor time in seconds, peak resident memory in
+    bytes.
+    """
 
     seconds: float
+    busy_seconds: float
     peak_bytes: int
     output: str
 
@@ -140,7 +143,7 @@ def measured(
     if done.returncode or not lines:
         raise CannotMeasure(f"{' '.join(command)}\nended with an error:\n{done.stderr[-2000:]}")
     figures = json.loads(lines[-1])
-    return Measured(figures["seconds"], figures["peak_bytes"], done.stdout)
+    return Measured(figures["seconds"], figures["busy_seconds"], figures["peak_bytes"], done.stdout)
 
 
 class Bystanders:

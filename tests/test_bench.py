@@ -145,7 +145,7 @@ def test_invented_vectors_lie_to_each_other_as_those_of_photos_do(library: Libra
     [part] = list(like.pages(100_150, 100_160))
 
     assert np.abs(np.linalg.norm(few, axis=1) - 1).max() < 1e-3
-    assert closeness(few).mean == pytest.approx(rows.mean(axis=0) @ rows.mean(axis=0), abs=0.05)
+    assert closeness(few).mean == pytest.approx(rows.mean(axis=0) @ rows.mean(axis=0), abs=0.1)
     assert closeness(few).nearest > closeness(few).tenth > closeness(few).mean
     assert (page[50:60] == part).all()
     assert not (LikePhotos(rows, seed=2).few(500) == few).all()

@@ -298,14 +298,14 @@ def test_a_disk_that_vanishes_while_it_is_listed_loses_nothing(
     """The listing goes on from what the system has read already; no file of it can be looked at."""
     from imgsearch.indexer import scan
 
-    real, away = scan._candidate, tmp_path / "unplugged"
+    real, away = scan._Listing._facts, tmp_path / "unplugged"
 
     def vanished(*arguments: object) -> object:
         if disk.exists():
             disk.rename(away)
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(scan, "_candidate", vanished)
+    monkeypatch.setattr(scan._Listing, "_facts", vanished)
     report = library.index(disk, settings=settings)
     monkeypatch.undo()
     away.rename(disk)

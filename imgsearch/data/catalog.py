@@ -130,6 +130,25 @@ class Catalog:
                 raise
 
     @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Yield the driver's own connection, to read and to write temporary tables only.
+
+        All is of one moment, and no other process's writing is held up.
+        """
+        with self._turn, translated_errors(self.library):
+            if self._rehearsal is not None:
+                self._rehearsal.flush()
+                yield self._connection
+                return
+            self._connection.execute("BEGIN")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._connection.rollback()
+                raise
+
+    @contextmanager
     def rehearsal(self) -> Iterator[None]:
         """Let the transactions of a run's beginning happen inside this block, and undo them all.
 

@@ -23,6 +23,8 @@ from imgsearch.errors import (
 )
 
 CATALOG_NAME = "catalog.sqlite"
+# The folder of the caches that belong to models (see `vector_cache`).
+CACHE_FOLDER = "faiss"
 SCHEMA_VERSION = 3
 # "imgs" in ASCII, kept in the SQLite header so that another program's database is never touched.
 APPLICATION_ID = 0x696D6773

@@ -47,7 +47,7 @@ def read_facets(reader: CatalogReader) -> Facets:
     if reader.is_empty():
         return Facets()
     [(pictures, placed)] = reader.rows(
-        "SELECT count(*), count(latitude + longitude) FROM picture WHERE orphaned_at IS NULL"
+        "SELECT count(*), count(latitude + longitude) FROM picture WHERE +orphaned_at IS NULL"
     )
     roots = {id_: from_stored(path) for id_, path in reader.rows("SELECT id, path FROM root")}
     return Facets(
@@ -74,8 +74,9 @@ def _keywords(reader: CatalogReader) -> dict[str, int]:
 
 
 def _counts(reader: CatalogReader, column: str) -> dict[Any, int]:
+    # Unary plus: nearly all rows have NULL there, so that its index is only a detour.
     rows = reader.rows(
-        f"SELECT {column}, count(*) FROM picture WHERE orphaned_at IS NULL"
+        f"SELECT {column}, count(*) FROM picture WHERE +orphaned_at IS NULL"
         f" AND {column} IS NOT NULL GROUP BY {column} ORDER BY count(*) DESC, {column}"
     )
     return dict(rows)
@@ -84,11 +85,12 @@ def _counts(reader: CatalogReader, column: str) -> dict[Any, int]:
 def _folders(reader: CatalogReader, roots: dict[int, str]) -> dict[str, str]:
     """Return the roots and the folders below them, by path, with labels."""
     counts: Counter[tuple[int, str]] = Counter()
-    for root_id, stored in reader.rows("SELECT root_id, path FROM file"):
-        path = os.path.normpath(from_stored(stored))
-        # A catalog is a file like any other, and may be written to between the two statements.
-        if root_id in roots and not os.path.isabs(path) and path.split(os.sep)[0] != os.pardir:
-            counts[root_id, os.path.dirname(path)] += 1
+    for root_id in roots:
+        for stored, count in _files_by_folder(reader, root_id).items():
+            folder = os.path.normpath(stored) if stored else ""
+            # A catalog is a file like any other.
+            if not os.path.isabs(folder) and folder.split(os.sep)[0] != os.pardir:
+                counts[root_id, folder] += count
     for (root_id, folder), count in list(counts.items()):
         while folder:
             folder = os.path.dirname(folder)
@@ -102,3 +104,12 @@ def _folders(reader: CatalogReader, roots: dict[int, str]) -> dict[str, str]:
         path = os.path.join(root, folder) if folder else root
         labels[path] = printable(os.path.join(shown, folder) if folder else shown)
     return dict(sorted(labels.items()))
+
+
+def _files_by_folder(reader: CatalogReader, root_id: int) -> Counter[str]:
+    """Count the files of each folder of a root, by its relative path; "" is the root itself."""
+    counts: Counter[str] = Counter()
+    for page in reader.pages("SELECT path FROM file WHERE root_id = ?", root_id):
+        paths = [path if type(path) is str else from_stored(path) for (path,) in page]
+        counts.update([path.rpartition(os.sep)[0] for path in paths])
+    return counts

@@ -113,6 +113,13 @@ def filtered_ids(
     return reader.ids(f"SELECT p.id {source} ORDER BY p.id", *values)
 
 
+def count_filtered(reader: CatalogReader, model: StoredModel, filters: Filters) -> int:
+    """Return how many `filtered_ids` there are."""
+    source, values = _matching(reader, model, filters)
+    [(count,)] = reader.rows(f"SELECT count(*) {source}", *values)
+    return int(count)
+
+
 def listed_ids(
     reader: CatalogReader,
     model: StoredModel,

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imgsearch.data.cache_lock import cache_turn
+from imgsearch.data.connection import CACHE_FOLDER
 from imgsearch.data.reader import StoredModel
-from imgsearch.data.vector_cache import FOLDER_NAME
 
 # Unit vectors stray from length 1 by less than this; anything else is a damaged file.
 _LENGTH_TOLERANCE = 0.01
@@ -31,7 +31,7 @@ def prompt_vectors(
     """
     identity = "\0".join((model.name, model.revision, *prompts))
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
-    path = library / FOLDER_NAME / f"model-{model.id}-prompts-{digest}.npy"
+    path = library / CACHE_FOLDER / f"model-{model.id}-prompts-{digest}.npy"
     found = _read(path, (len(prompts), model.dimension))
     if found is None:
         found = encode(prompts)

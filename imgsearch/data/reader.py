@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from imgsearch.data.connection import (
     SCHEMA_VERSION,
@@ -32,7 +31,13 @@ from imgsearch.data.paths import from_stored, to_stored
 from imgsearch.data.presence import is_offline, offline_folders
 from imgsearch.data.records import PictureFacts
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 _PAGE = 10_000
+# Paths that `os.path.normpath` would change, and all others of systems that are not POSIX.
+_ABNORMAL = re.compile(r"(^|/)\.{0,2}(/|$)" if os.sep == "/" else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +132,17 @@ class CatalogReader:
         with translated_errors(self.library):
             return self._connection.execute(statement, values).fetchall()
 
+    def pages(self, statement: str, *values: object) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the rows of one SELECT in pages: for those that may be too many for the memory."""
+        with translated_errors(self.library):
+            rows = self._connection.execute(statement, values)
+            while page := rows.fetchmany(_PAGE):
+                yield page
+
     def ids(self, statement: str, *values: object) -> npt.NDArray[np.int64]:
         """Return the single column of one SELECT: int64 [n]."""
+        import numpy as np
+
         with translated_errors(self.library):
             rows = self._connection.execute(statement, values)
             return np.fromiter((row[0] for row in rows), dtype=np.int64)
@@ -189,6 +203,8 @@ class CatalogReader:
 
         Raises LibraryDamaged when a stored vector has the wrong length.
         """
+        import numpy as np
+
         for start in range(0, len(ids), _PAGE):
             wanted = json.dumps(ids[start : start + _PAGE].tolist())
             rows = self.rows(
@@ -211,7 +227,8 @@ class CatalogReader:
         rows = self.rows(
             "SELECT p.id, r.path, f.path, f.mtime_ns, p.content_hash, p.byte_size, p.width,"
             " p.height, p.format, p.orientation, p.taken_at, p.camera, p.lens, p.latitude,"
-            " p.longitude, p.rating"
+            " p.longitude, p.rating, (SELECT nullif(json_group_array(CAST(word AS TEXT)),"
+            " '[]') FROM (SELECT word FROM keyword WHERE picture_id = p.id ORDER BY folded))"
             " FROM json_each(?) wanted CROSS JOIN picture p ON p.id = wanted.value"
             " CROSS JOIN file f ON f.picture_id = p.id CROSS JOIN root r ON r.id = f.root_id",
             json.dumps([int(one) for one in ids]),
@@ -221,22 +238,13 @@ class CatalogReader:
         modified: dict[int, int] = {}
         facts: dict[int, tuple[Any, ...]] = {}
         for id_, root, path, mtime_ns, *rest in rows:
-            folder = os.path.normpath(from_stored(root))
-            full = os.path.normpath(os.path.join(folder, from_stored(path)))
-            # A catalog is a file like any other: what it says must not lead out of its roots.
-            if not full.startswith(folder.rstrip(os.sep) + os.sep):
+            full = _joined(root, path)
+            if full is None:
                 continue
             away = bool(offline) and is_offline(full, offline)
             paths.setdefault(id_, []).append((away, full))
             modified[id_] = min(mtime_ns, modified.get(id_, mtime_ns))
             facts[id_] = tuple(rest)
-        keywords: dict[int, list[str]] = {}
-        for id_, word in self.rows(
-            "SELECT picture_id, word FROM json_each(?) wanted"
-            " CROSS JOIN keyword ON picture_id = wanted.value ORDER BY picture_id, folded",
-            json.dumps(list(facts)),
-        ):
-            keywords.setdefault(id_, []).append(word)
         return {
             id_: StoredPicture(
                 id=id_,
@@ -244,7 +252,7 @@ class CatalogReader:
                 paths=tuple(full for _, full in sorted(paths[id_])),
                 byte_size=rest[1],
                 modified=modified[id_] / 1e9,
-                facts=PictureFacts(*(*rest[2:], tuple(keywords.get(id_, ())))),
+                facts=PictureFacts(*rest[2:-1], tuple(json.loads(rest[-1])) if rest[-1] else ()),
                 offline=all(away for away, _ in paths[id_]),
             )
             for id_, rest in facts.items()
@@ -278,6 +286,25 @@ class CatalogReader:
     def roots(self) -> list[str]:
         """Return the absolute paths of the library's roots."""
         return [from_stored(row[0]) for row in self.rows("SELECT path FROM root")]
+
+
+def _joined(root: str | bytes, path: str | bytes) -> str | None:
+    """Return the absolute path of a stored file; None for one that leads out of its root.
+
+    A catalog is a file like any other, and may say anything.
+    """
+    folder, inner = _normal_folder(root), from_stored(path)
+    # Nearly all are so, and to normalise them takes longer than to read them from the catalog.
+    if inner and not _ABNORMAL.search(inner):
+        return folder + inner
+    full = os.path.normpath(os.path.join(folder, inner))
+    return full if full.startswith(folder) and full != folder else None
+
+
+@lru_cache(maxsize=256)
+def _normal_folder(stored: str | bytes) -> str:
+    """Return a root as its files' paths begin, with the separator."""
+    return os.path.normpath(from_stored(stored)).rstrip(os.sep) + os.sep
 
 
 def _identity(library: Path) -> tuple[int, int] | None:

@@ -33,11 +33,25 @@ class FileStat:
     @classmethod
     def of(cls, root_id: int, path: str, size: int, mtime_ns: int) -> FileStat:
         """Return the record with the time brought into the range that SQLite can store."""
-        return cls(root_id, path, size, max(-_MAX_INTEGER, min(_MAX_INTEGER, mtime_ns)))
+        return cls(root_id, path, size, storable_ns(mtime_ns))
 
     def with_stat(self, facts: os.stat_result) -> FileStat:
         """Return the record of the same file with the stat values of an open descriptor."""
         return FileStat.of(self.root_id, self.path, facts.st_size, facts.st_mtime_ns)
+
+
+# A file met by a scan, as plain values, because there may be millions: the id of its root, its path
+# below that, size (bytes) and time of change (ns, from `storable_ns`); whether only its content can
+# tell if it is an image; whether that may have changed even where size and time have not (see
+# `scan_marks`).
+ScannedRow = tuple[int, str, int, int, bool, bool]
+
+
+def storable_ns(mtime_ns: int) -> int:
+    """Return a time (ns) brought into the range that SQLite can store."""
+    if -_MAX_INTEGER <= mtime_ns <= _MAX_INTEGER:
+        return mtime_ns
+    return _MAX_INTEGER if mtime_ns > 0 else -_MAX_INTEGER
 
 
 class FailureKind(Enum):

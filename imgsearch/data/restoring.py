@@ -13,6 +13,7 @@ from pathlib import Path
 from imgsearch.data.connection import (
     APPLICATION_ID,
     BUSY_TIMEOUT_SECONDS,
+    CACHE_FOLDER,
     SCHEMA_VERSION,
     catalog_path,
     connect_read_only,
@@ -23,7 +24,6 @@ from imgsearch.data.copies import copy_database, draft_of, flush, flush_folder
 from imgsearch.data.lock import writer_lock
 from imgsearch.data.migrations import migrate_in_place
 from imgsearch.data.schema_check import differences
-from imgsearch.data.vector_cache import FOLDER_NAME
 from imgsearch.errors import BackupInvalid, LibraryError
 
 _HEADER = b"SQLite format 3\0"
@@ -67,7 +67,7 @@ def restore_backup(library: Path, source: Path, *, force: bool = False) -> Resto
         summary = _prepare(draft, source, held.generation)
         kept = _switch(library, draft, held)
         flush_folder(library)
-    for path in (library / FOLDER_NAME).glob("model-*"):
+    for path in (library / CACHE_FOLDER).glob("model-*"):
         with suppress(OSError):
             path.unlink()
     return RestoreSummary(*summary, None if kept is None else str(kept))

@@ -11,7 +11,7 @@ import os
 import time
 
 from imgsearch.data.catalog import Catalog
-from imgsearch.data.scan_table import Scope
+from imgsearch.data.scopes import Scope
 
 # A file's times are those of the last tick of the kernel's clock: 10 ms at most on Linux.
 _TICK_NS = 20_000_000

@@ -1,20 +1,18 @@
 """A scan compared with the catalog, by SQL, in temporary tables.
 
-The paths of a library of a million files never sit in Python's memory: the scan is streamed into a
-temporary table, and what is new, changed or gone comes out of joins.
+The paths of a library of a million files never sit in Python's memory: what of the scan is not just
+as it is known (`known_files`) is streamed into a temporary table, and what is new, changed or gone
+comes out of joins.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import (
@@ -36,11 +34,15 @@ from sqlalchemy.orm import aliased
 
 from imgsearch.data.bulk import ROWS, execute_rows
 from imgsearch.data.catalog import Catalog
+from imgsearch.data.known_files import KnownFiles
 from imgsearch.data.paths import from_stored, to_stored
-from imgsearch.data.records import FACTS_VERSION, FailureKind, FileStat
+from imgsearch.data.records import FACTS_VERSION, FailureKind, FileStat, ScannedRow
 from imgsearch.data.schema import Embedding, Failure, File, PathText, Picture
+from imgsearch.data.scopes import Scope
 
 _PAGE = 1000
+# Scanned files that are compared at once.
+_SCAN_PAGE = 10_000
 # Files that are forgotten in one transaction; a million of them at once would hold up everybody.
 _GONE_PAGE = 10_000
 # Rows of a table (file or failure) that were looked for in whole roots and are not there.
@@ -53,6 +55,13 @@ AND (root_id, path) NOT IN (SELECT root_id, path FROM temp.scanned) AND looked_f
 _IN_RANGES = """
 SELECT {columns} FROM wanted CROSS JOIN {table} AS one
 ON one.root_id = root AND one.path >= low AND one.path < high
+WHERE looked_for(one.root_id, one.path) AND NOT EXISTS
+(SELECT 1 FROM temp.scanned s WHERE s.root_id = one.root_id AND s.path = one.path)
+"""
+# Of files of which no scanned one was just the same: those that none was at all.
+_GONE_OF_MISSED = f"""
+WITH missed (id) AS (VALUES {ROWS}) INSERT INTO gone
+SELECT one.id, one.picture_id FROM missed CROSS JOIN file AS one ON one.id = missed.id
 WHERE looked_for(one.root_id, one.path) AND NOT EXISTS
 (SELECT 1 FROM temp.scanned s WHERE s.root_id = one.root_id AND s.path = one.path)
 """
@@ -88,18 +97,6 @@ class Change(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class ScannedFile:
-    """A file met by the scan. `sniff`: only its content can tell whether it is an image.
-
-    `touched`: its content may have changed even where size and time have not (see `scan_marks`).
-    """
-
-    file: FileStat
-    sniff: bool = False
-    touched: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class PendingFile:
     """A file that needs work.
 
@@ -122,38 +119,12 @@ class OutdatedPicture:
     file: FileStat
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """A part of a root: `prefix` (a folder or file) and all below it; "" is the whole root."""
-
-    root_id: int
-    prefix: str = ""
-
-    def covers(self, root_id: int, path: str) -> bool:
-        """Tell whether the file lies inside this scope."""
-        inside = not self.prefix or path == self.prefix or path.startswith(self.prefix + os.sep)
-        return root_id == self.root_id and inside
-
-    def ranges(self) -> Iterator[tuple[int, str | bytes, str | bytes]]:
-        """Yield (root id, first stored path, path behind the last) of what `covers` accepts.
-
-        Only for a scope with a prefix. SQLite orders all texts before all bytes, so that names
-        that are not UTF-8 below a folder whose name is have a range of their own.
-        """
-        exact, raw = to_stored(self.prefix), os.fsencode(self.prefix)
-        after = exact + "\0" if isinstance(exact, str) else exact + b"\0"
-        yield self.root_id, exact, after
-        below, behind = os.sep, chr(ord(os.sep) + 1)
-        if isinstance(exact, str):
-            yield self.root_id, exact + below, exact + behind
-        yield self.root_id, raw + below.encode(), raw + behind.encode()
-
-
 class ScanTable:
     """The files met by one scan. Lives as long as the catalog's connection."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        self._known: KnownFiles | None = None
         with catalog.transaction() as session:
             connection = session.connection()
             connection.execute(sql("DROP TABLE IF EXISTS temp.scanned"))
@@ -162,28 +133,39 @@ class ScanTable:
                 sql("CREATE UNIQUE INDEX temp.scanned_path ON scanned (root_id, path)")
             )
 
-    def add(self, files: Iterable[ScannedFile]) -> None:
-        """Take in the scan, in pages, without holding it in memory."""
-        stream = iter(files)
-        while page := list(islice(stream, _PAGE * 10)):
-            rows = [
-                (
-                    one.file.root_id,
-                    to_stored(one.file.path),
-                    one.file.size,
-                    one.file.mtime_ns,
-                    one.sniff,
-                    one.touched,
-                )
-                for one in page
-            ]
-            with self._catalog.statements() as connection:
-                connection.executemany(_ADD, rows)
+    def know(self, model_id: int, scopes: Sequence[Scope], pulse: Callable[[], None]) -> None:
+        """Learn what the catalog holds in `scopes`, all of which will be scanned.
+
+        Files that turn out to be as they are known, with nothing left to do under the model, are
+        counted then, and take no part in what follows. `pulse`: see `KnownFiles.read`.
+        """
+        self._known = KnownFiles.read(self._catalog, model_id, scopes, pulse)
+
+    def add(self, pages: Iterable[list[ScannedRow]]) -> None:
+        """Take in the scan, in pages of any size, without holding it in memory."""
+        rows: list[ScannedRow] = []
+        for page in pages:
+            rows += page
+            if len(rows) >= _SCAN_PAGE:
+                self._take_in(rows)
+                rows = []
+        if rows:
+            self._take_in(rows)
+
+    def _take_in(self, rows: list[ScannedRow]) -> None:
+        if self._known is not None:
+            rows = self._known.others(rows)
+        if not rows:
+            return
+        stored = [(root_id, to_stored(path), *facts) for root_id, path, *facts in rows]
+        with self._catalog.reading() as connection:
+            connection.executemany(_ADD, stored)
 
     def count(self) -> int:
         """Return how many files the scan met."""
-        with self._catalog.transaction() as session:
-            return session.execute(select(func.count()).select_from(_scanned)).scalar_one()
+        with self._catalog.reading() as connection:
+            (listed,) = connection.execute("SELECT count(*) FROM temp.scanned").fetchone()
+        return int(listed) + (self._known.settled if self._known else 0)
 
     def count_pending(self, model_id: int, *, retry_failed: bool) -> int:
         """Return how many scanned files need work."""
@@ -266,13 +248,18 @@ class ScanTable:
         What lies below an `unreadable` folder was not looked for, and is not gone. A scope with a
         prefix costs what is below it, not what its root holds.
         """
-        with self._comparing(scopes, unreadable) as connection:
+        with self._catalog.reading() as connection:
+            _define_looked_for(connection, scopes, unreadable)
             connection.execute("DROP TABLE IF EXISTS temp.gone")
             connection.execute(
                 "CREATE TEMPORARY TABLE gone (file_id INTEGER PRIMARY KEY, picture_id INTEGER)"
             )
-            find = "INSERT OR IGNORE INTO gone {found}"
-            _not_met(connection, scopes, find, "file", "id, picture_id")
+            if self._known is None:
+                find = "INSERT OR IGNORE INTO gone {found}"
+                _not_met(connection, scopes, find, "file", "id, picture_id")
+            else:
+                for page in self._known.missed():
+                    execute_rows(connection, _GONE_OF_MISSED, page)
             connection.execute("CREATE INDEX temp.gone_picture ON gone (picture_id)")
             (count,) = connection.execute("SELECT count(*) FROM gone").fetchone()
         return int(count)
@@ -300,24 +287,23 @@ class ScanTable:
 
     def forget_gone_failures(self, scopes: list[Scope], unreadable: list[Scope]) -> None:
         """Drop the failures of files that are no longer there."""
-        with self._comparing(scopes, unreadable) as connection:
+        with self._catalog.statements() as connection:
+            _define_looked_for(connection, scopes, unreadable)
             forget = "DELETE FROM failure WHERE id IN ({found})"
             _not_met(connection, scopes, forget, "failure", "id")
 
-    @contextmanager
-    def _comparing(
-        self, scopes: list[Scope], unreadable: list[Scope]
-    ) -> Iterator[sqlite3.Connection]:
-        """Give a connection that knows `looked_for`."""
 
-        def looked_for(root_id: int, stored: str | bytes) -> bool:
-            path = from_stored(stored)
-            inside = any(scope.covers(root_id, path) for scope in scopes)
-            return inside and not any(scope.covers(root_id, path) for scope in unreadable)
+def _define_looked_for(
+    connection: sqlite3.Connection, scopes: list[Scope], unreadable: list[Scope]
+) -> None:
+    """Let statements call ``looked_for(root_id, path)``."""
 
-        with self._catalog.statements() as connection:
-            connection.create_function("looked_for", 2, looked_for)
-            yield connection
+    def looked_for(root_id: int, stored: str | bytes) -> bool:
+        path = from_stored(stored)
+        inside = any(scope.covers(root_id, path) for scope in scopes)
+        return inside and not any(scope.covers(root_id, path) for scope in unreadable)
+
+    connection.create_function("looked_for", 2, looked_for)
 
 
 def _not_met(

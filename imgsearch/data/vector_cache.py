@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from imgsearch.data.cache_lock import cache_turn
 from imgsearch.data.coded_vectors import CodedVectors
+from imgsearch.data.connection import CACHE_FOLDER
 from imgsearch.data.index_ladder import import_faiss, needs_codes
 from imgsearch.data.reader import CatalogReader, StoredModel
 from imgsearch.data.vector_block import Ids, VectorBlock
@@ -24,7 +25,6 @@ from imgsearch.data.vector_coding import code, lacks_codes
 from imgsearch.data.vector_files import UNREADABLE, Stamp, VectorFiles
 from imgsearch.data.vector_index import VectorIndex
 
-FOLDER_NAME = "faiss"
 # Scores of unit vectors in float16 stray from [-1, 1] by less than this.
 _SCORE_TOLERANCE = 0.01
 # Rows are written anew without the removed ones where these are so many and such a part of all.
@@ -38,7 +38,7 @@ class VectorCache:
     """Gives the vector index of a model, from the cache if it is good, else from the catalog."""
 
     def __init__(self, library: Path, model: StoredModel) -> None:
-        self._folder = library / FOLDER_NAME
+        self._folder = library / CACHE_FOLDER
         self._model = model
         self._files = VectorFiles(self._folder, model)
 

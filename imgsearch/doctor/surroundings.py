@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from imgsearch.data.connection import CACHE_FOLDER
 from imgsearch.data.copies import DRAFT_ENDING
 from imgsearch.data.lock import writer_lock
 from imgsearch.data.paths import from_stored
 from imgsearch.data.reader import StoredModel
-from imgsearch.data.vector_cache import FOLDER_NAME
 from imgsearch.data.vector_files import VECTOR_ENDINGS, named_by
 from imgsearch.doctor.findings import Finding
 from imgsearch.doctor.patient import Check, Patient, counted
@@ -74,7 +74,7 @@ def _may(path: Path, mode: int) -> bool:
 
 def _files(library: Path) -> Iterator[Path]:
     yield from (path for path in library.glob("*.sqlite*") if path.is_file())
-    yield from (path for path in library.glob(f"{FOLDER_NAME}/*") if path.is_file())
+    yield from (path for path in library.glob(f"{CACHE_FOLDER}/*") if path.is_file())
 
 
 def check_lock(patient: Patient) -> tuple[str, list[Finding]]:
@@ -124,7 +124,7 @@ def check_leftovers(patient: Patient) -> tuple[str, list[Finding]]:
 
 
 def _leftovers(patient: Patient) -> Iterator[Path]:
-    library, cache = patient.library, patient.library / FOLDER_NAME
+    library, cache = patient.library, patient.library / CACHE_FOLDER
     found = [*library.glob(f".*{DRAFT_ENDING}"), *library.glob(f".*{DRAFT_ENDING}-*")]
     found += cache.glob("*.draft")
     models = _model_ids(patient)

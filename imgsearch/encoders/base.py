@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, runtime_checkable
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from imgsearch.errors import ModelInvalid
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 # float16 rounds a unit vector's length by less than 0.001.
 _UNIT_TOLERANCE = 0.01
@@ -144,6 +145,8 @@ def checked_rows(
             f"The model {known.name!r} gives vectors of shape {rows.shape}; they should be "
             f"{(count, known.dimension)}."
         )
+    import numpy as np
+
     if not np.isfinite(rows).all():
         raise ModelInvalid(f"The model {known.name!r} gives vectors that are not numbers.")
     # As float64: the square of a large float32 is none.
@@ -155,5 +158,7 @@ def checked_rows(
 
 def unit_rows(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return rows [..., d] divided by their Euclidean norm: float32; zero rows stay zero."""
+    import numpy as np
+
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 
 IMAGE_SUFFIXES = frozenset(
     ".avif .avifs .bmp .dib .gif .heic .heics .heif .heifs .hif .icns .ico .j2k .jfif .jp2 .jpe "
@@ -51,8 +52,13 @@ class Verdict(Enum):
 
 def judge_name(name: str) -> Verdict:
     """Judge a file by the suffix of its name; no suffix, or an unheard-of one, is UNKNOWN."""
-    stem, dot, suffix = name.rpartition(".")
-    ending = f".{suffix.lower()}" if dot and stem else ""
+    dot = name.rfind(".")
+    return _judge_suffix(name[dot:]) if dot > 0 else Verdict.UNKNOWN
+
+
+@lru_cache(maxsize=1024)
+def _judge_suffix(suffix: str) -> Verdict:
+    ending = suffix.lower()
     if ending in IMAGE_SUFFIXES:
         return Verdict.IMAGE
     return Verdict.OTHER if ending in OTHER_SUFFIXES else Verdict.UNKNOWN

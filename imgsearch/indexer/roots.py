@@ -11,7 +11,7 @@ from imgsearch.data.catalog import Catalog, is_below
 from imgsearch.data.place_store import move_root
 from imgsearch.data.presence import is_offline
 from imgsearch.data.reader import CatalogReader
-from imgsearch.data.scan_table import Scope
+from imgsearch.data.scopes import Scope
 from imgsearch.errors import FolderInvalid
 from imgsearch.indexer.found_again import found_again
 from imgsearch.indexer.scan import Scanner

@@ -20,7 +20,8 @@ from imgsearch.data.presence import is_offline, read_places
 from imgsearch.data.reader import CatalogReader
 from imgsearch.data.records import FailureKind
 from imgsearch.data.scan_marks import file_clock_ns, last_scan, note_scan
-from imgsearch.data.scan_table import Change, PendingFile, ScanTable, Scope
+from imgsearch.data.scan_table import Change, PendingFile, ScanTable
+from imgsearch.data.scopes import Scope
 from imgsearch.data.thumbnail_store import ThumbnailStore
 from imgsearch.data.vector_cache import VectorCache
 from imgsearch.encoders import Encoder
@@ -166,6 +167,8 @@ class _Run:
         self._report.moved_roots = found.moved
         self._report.doubtful_roots = found.doubtful
         self._began_ns = file_clock_ns()
+        scopes = [target.scope for target in self._targets]
+        self._table.know(self._model_id, scopes, pulse)
         for target in self._targets:
             since_ns = last_scan(self._catalog, target.scope)
             walk = scanner.walk(target.root, target.scope, self._notes, pulse, since_ns)

@@ -6,14 +6,14 @@ import fnmatch
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from imgsearch.data.catalog import is_below
 from imgsearch.data.presence import FileSystem
-from imgsearch.data.records import FileStat
-from imgsearch.data.scan_table import ScannedFile, Scope
+from imgsearch.data.records import ScannedRow, storable_ns
+from imgsearch.data.scopes import Scope
 from imgsearch.indexer.formats import Verdict, judge_name
 
 # Folders that hold thumbnails, caches or deleted files of other programs.
@@ -27,8 +27,13 @@ DEFAULT_EXCLUDES = (
     "__pycache__",
     "node_modules",
 )
-# How often a walk asks whether to stop.
+# How often a walk asks whether to stop, and after how many files it looks at the clock.
 _PULSE_SECONDS = 0.1
+_PULSE_FILES = 64
+# Files of one folder that are handed on at once.
+_PAGE = 10_000
+# Python 3.12 can tell Windows' other kind of links.
+_KNOWS_JUNCTIONS = hasattr(os.DirEntry, "is_junction")
 
 
 class ScanStopped(Exception):
@@ -36,7 +41,7 @@ class ScanStopped(Exception):
 
 
 class Pulse:
-    """Called for every file and folder that is met, so that a long walk can be stopped."""
+    """Called over and over while a long walk goes on, so that it can be stopped."""
 
     def __init__(self, should_stop: Callable[[], bool]) -> None:
         self._should_stop = should_stop
@@ -91,8 +96,8 @@ class Scanner:
         notes: ScanNotes,
         pulse: Pulse,
         since_ns: int | None = None,
-    ) -> Iterator[ScannedFile]:
-        """Yield the candidates below `scope` of the absolute folder `root`, depth first.
+    ) -> Iterator[list[ScannedRow]]:
+        """Yield the candidates below `scope` of the absolute folder `root`, depth first, in pages.
 
         Those whose status has changed since `since_ns` (Unix time) are marked as touched. Raises
         ScanStopped, by `pulse`.
@@ -110,27 +115,20 @@ class Scanner:
             if full in self.offline:
                 notes.unreadable.append(Scope(root_id, folder))
                 continue
+            listing = _Listing(self, root_id, folder, notes, pulse, since_ns)
+            device = outer
             try:
                 with os.scandir(full) as entries:
                     device = os.stat(full).st_dev
                     if device != outer and (outer is not None or not folder):
                         notes.places[Scope(root_id, folder)] = FileSystem.of(full)
-                    for entry in entries:
-                        pulse()
-                        path = os.path.join(folder, entry.name) if folder else entry.name
-                        if self._excluded(entry.name, path):
-                            continue
-                        # Links are not followed: that ends loops, and keeps photos in their root.
-                        if _is_link(entry):
-                            notes.links_skipped += 1
-                        elif entry.is_dir(follow_symlinks=False):
-                            waiting.append((path, device))
-                        else:
-                            yield from _candidate(entry, root_id, path, notes, since_ns)
+                    yield from listing.full_pages(entries)
             except OSError as error:
                 notes.add_unreadable(Scope(root_id, folder), full, error)
+            yield listing.page
+            waiting += [(inner, device) for inner in listing.folders]
 
-    def look(self, root: str, scope: Scope, notes: ScanNotes) -> Iterator[ScannedFile]:
+    def look(self, root: str, scope: Scope, notes: ScanNotes) -> Iterator[list[ScannedRow]]:
         """Yield what `walk` would find at the file or folder `scope`, and below it.
 
         That is nothing where it is not there (any more), is a link, or is left out. The folders
@@ -148,15 +146,16 @@ class Scanner:
         except OSError as error:
             notes.add_unreadable(Scope(root_id, path), full, error)
             return
-        if self._excluded(os.path.basename(path), path) or _is_junction(full):
+        if self.excluded(os.path.basename(path), path) or _is_junction(full):
             return
         if stat.S_ISDIR(facts.st_mode):
             yield from self.walk(root, scope, notes, _NO_PULSE)
         elif stat.S_ISREG(facts.st_mode):
             verdict = judge_name(os.path.basename(path))
             if verdict is not Verdict.OTHER:
-                file = FileStat.of(root_id, path, facts.st_size, facts.st_mtime_ns)
-                yield ScannedFile(file, sniff=verdict is Verdict.UNKNOWN)
+                mtime_ns = storable_ns(facts.st_mtime_ns)
+                sniff = verdict is Verdict.UNKNOWN
+                yield [(root_id, path, facts.st_size, mtime_ns, sniff, False)]
 
     def reaches(self, outer: str, inner: str) -> bool:
         """Tell whether a walk of the folder `outer` would come to the folder `inner` below it."""
@@ -164,17 +163,87 @@ class Scanner:
             return False
         parts = os.path.relpath(inner, outer).split(os.sep)
         return not any(
-            self._excluded(part, os.path.join(*parts[: depth + 1]))
+            self.excluded(part, os.path.join(*parts[: depth + 1]))
             for depth, part in enumerate(parts)
         )
 
-    def _excluded(self, name: str, path: str) -> bool:
+    def excluded(self, name: str, path: str) -> bool:
+        """Tell whether a walk leaves out the file or folder `name` at `path` in its root."""
         if name.startswith(".") or name in DEFAULT_EXCLUDES:
             return True
-        return any(
+        return bool(self.excludes) and any(
             fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(path, pattern)
             for pattern in self.excludes
         )
+
+
+@dataclass(slots=True)
+class _Listing:
+    """One folder's entries as a walk sees them.
+
+    `page` has the candidates that were met last; `folders` are those that are to be entered yet.
+    """
+
+    scanner: Scanner
+    root_id: int
+    folder: str
+    notes: ScanNotes
+    pulse: Pulse
+    since_ns: int | None
+    page: list[ScannedRow] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+
+    def full_pages(self, entries: Iterable[os.DirEntry[str]]) -> Iterator[list[ScannedRow]]:
+        """Look at all entries; yield `page` whenever it is full. Raises OSError.
+
+        What happens for every file is here, in one loop: a library may have millions.
+        """
+        root_id, since_ns, excluded = self.root_id, self.since_ns, self.scanner.excluded
+        before = os.path.join(self.folder, "")
+        for number, entry in enumerate(entries, start=1):
+            if not number % _PULSE_FILES:
+                self.pulse()
+            name = entry.name
+            path = before + name
+            if excluded(name, path):
+                continue
+            if not entry.is_file(follow_symlinks=False):
+                self._note(entry, path)
+                continue
+            verdict = judge_name(name)
+            if verdict is Verdict.OTHER:
+                continue
+            facts = self._facts(entry, path)
+            # Opening a FIFO, socket or device could block for ever.
+            if facts is None or not stat.S_ISREG(facts.st_mode):
+                continue
+            touched = since_ns is not None and facts.st_ctime_ns >= since_ns
+            mtime_ns, sniff = storable_ns(facts.st_mtime_ns), verdict is Verdict.UNKNOWN
+            self.page.append((root_id, path, facts.st_size, mtime_ns, sniff, touched))
+            if len(self.page) == _PAGE:
+                yield self.page
+                self.page = []
+
+    def _note(self, entry: os.DirEntry[str], path: str) -> None:
+        """Note what an entry is that is no ordinary file."""
+        # Links are not followed: that ends loops, and keeps photos in their root.
+        if entry.is_symlink() or (_KNOWS_JUNCTIONS and entry.is_junction()):  # type: ignore[attr-defined]
+            self.notes.links_skipped += 1
+        elif entry.is_dir(follow_symlinks=False):
+            self.folders.append(path)
+
+    def _facts(self, entry: os.DirEntry[str], path: str) -> os.stat_result | None:
+        """Return an entry's stat values; None, and a note, where they cannot be had."""
+        try:
+            return entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            # Deleted since the folder was listed, or its disk was pulled out: the next run will
+            # know.
+            self.notes.unreadable.append(Scope(self.root_id, path))
+        except OSError as error:
+            # It is there all the same; what the catalog knows of it must stay.
+            self.notes.add_unreadable(Scope(self.root_id, path), entry.path, error)
+        return None
 
 
 def _device_above(root: str, prefix: str) -> int | None:
@@ -185,35 +254,6 @@ def _device_above(root: str, prefix: str) -> int | None:
         return None
 
 
-def _is_link(entry: os.DirEntry[str]) -> bool:
-    """Tell whether an entry is a symbolic link or, where Python can tell (3.12), a junction."""
-    is_junction = getattr(entry, "is_junction", None)
-    return entry.is_symlink() or (is_junction is not None and is_junction())
-
-
 def _is_junction(path: str) -> bool:
     is_junction = getattr(os.path, "isjunction", None)
     return is_junction is not None and is_junction(path)
-
-
-def _candidate(
-    entry: os.DirEntry[str], root_id: int, path: str, notes: ScanNotes, since_ns: int | None
-) -> Iterator[ScannedFile]:
-    verdict = judge_name(entry.name)
-    if verdict is Verdict.OTHER:
-        return
-    try:
-        facts = entry.stat(follow_symlinks=False)
-    except FileNotFoundError:
-        # Deleted since the folder was listed, or its disk was pulled out: the next run will know.
-        notes.unreadable.append(Scope(root_id, path))
-        return
-    except OSError as error:
-        # It is there all the same; what the catalog knows of it must stay.
-        notes.add_unreadable(Scope(root_id, path), entry.path, error)
-        return
-    # Opening a FIFO, socket or device could block for ever.
-    if stat.S_ISREG(facts.st_mode):
-        file = FileStat.of(root_id, path, facts.st_size, facts.st_mtime_ns)
-        touched = since_ns is not None and facts.st_ctime_ns >= since_ns
-        yield ScannedFile(file, sniff=verdict is Verdict.UNKNOWN, touched=touched)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from imgsearch.data.connection import damaged
 from imgsearch.data.facets import Facets, read_facets
-from imgsearch.data.filters import filtered_ids, listed_ids
+from imgsearch.data.filters import count_filtered, filtered_ids, listed_ids
 from imgsearch.data.prompt_cache import prompt_vectors
 from imgsearch.data.reader import CatalogReader, StoredModel, StoredPicture
 from imgsearch.data.vector_cache import VectorCache
@@ -239,7 +239,7 @@ class QueryEngine:
     def _listed(self, query: Query, model: StoredModel) -> SearchResults:
         """Return the pictures that pass the filters, in an order without a match."""
         ids = listed_ids(self._reader, model, query.filters, query.sort, query.limit, query.offset)
-        total = len(filtered_ids(self._reader, model, query.filters))
+        total = count_filtered(self._reader, model, query.filters)
         return SearchResults(self._hits(ids.tolist()), model.name, None, total)
 
     def _fixed_texts(self, model: StoredModel) -> npt.NDArray[np.float32]:
