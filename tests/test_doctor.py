@@ -162,7 +162,10 @@ def test_where_there_is_no_library(tmp_path: Path) -> None:
 def to_schema_2(library: Library) -> None:
     change(library, "UPDATE meta SET value = value")
     with closing(sqlite3.connect(catalog(library))) as database:
-        database.executescript("DROP TABLE vector_checksum; PRAGMA user_version=2")
+        database.executescript(
+            "DROP TABLE vector_checksum; ALTER TABLE picture DROP COLUMN facts_crc;"
+            "ALTER TABLE saved_search DROP COLUMN crc; PRAGMA user_version=2"
+        )
 
 
 def test_an_older_library_is_migrated_with_a_backup(ill: Library, right: Answer) -> None:
@@ -196,7 +199,9 @@ def test_a_newer_library_is_not_touched(ill: Library) -> None:
 @pytest.mark.parametrize(
     "half",
     [
-        "PRAGMA user_version=2",
+        "PRAGMA user_version=3",
+        "ALTER TABLE picture DROP COLUMN facts_crc",
+        "ALTER TABLE saved_search DROP COLUMN crc",
         "DROP TABLE vector_checksum",
         "ALTER TABLE picture DROP COLUMN facts_version",
         "DROP INDEX file_picture_id",

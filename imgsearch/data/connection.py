@@ -23,7 +23,7 @@ from imgsearch.errors import (
 )
 
 CATALOG_NAME = "catalog.sqlite"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # "imgs" in ASCII, kept in the SQLite header so that another program's database is never touched.
 APPLICATION_ID = 0x696D6773
 # No page of a database is smaller (bytes).
