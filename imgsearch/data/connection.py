@@ -17,7 +17,6 @@ from imgsearch.errors import (
     LibraryError,
     LibraryFaulty,
     LibraryFull,
-    LibraryNotFound,
     LibraryReadOnly,
     LibraryTooNew,
 )
@@ -77,9 +76,9 @@ def connect_read_only(library: Path) -> sqlite3.Connection:
     """
     path = catalog_path(library)
     if not path.is_file():
-        raise LibraryNotFound(
-            f"There is no library in {library} yet. Make one with: imgsearch index FOLDER"
-        )
+        from imgsearch.data.lost_catalog import catalog_not_found
+
+        raise catalog_not_found(library)
     with translated_errors(library):
         check_size(library)
         connection = sqlite3.connect(
@@ -106,10 +105,17 @@ def connect_read_only(library: Path) -> sqlite3.Connection:
 def check_size(library: Path) -> None:
     """Refuse a catalog file that is too short for a database, which SQLite would overwrite.
 
+    So is an empty one beside a log that is not: SQLite would delete the log.
+
     Nothing here opens the file: closing it would release the locks that SQLite holds for other
     connections of this process (POSIX locks belong to a process and a file).
     """
-    if 0 < catalog_path(library).stat().st_size < _SMALLEST_DATABASE:
+    size = catalog_path(library).stat().st_size
+    if size == 0:
+        from imgsearch.data.lost_catalog import lost_catalog
+
+        lost_catalog(library)
+    elif size < _SMALLEST_DATABASE:
         raise damaged(library)
 
 

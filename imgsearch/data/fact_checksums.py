@@ -20,8 +20,6 @@ from imgsearch.data.records import FACTS_VERSION, SUSPECT_VERSION, PictureFacts,
 FACT_COLUMNS = tuple(one.name for one in fields(PictureFacts) if one.name != "keywords")
 _fact_values = attrgetter(*FACT_COLUMNS)
 _LATITUDE, _LONGITUDE = (FACT_COLUMNS.index(name) for name in ("latitude", "longitude"))
-# Plain ASCII, so that it is the same for every version of Python. Blobs become hexadecimal.
-_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=bytes.hex).encode
 _PAGE = 10_000
 _PICTURES = f"""
 SELECT id, facts_crc, facts_version, content_hash, byte_size, {", ".join(FACT_COLUMNS)}
@@ -69,12 +67,17 @@ def facts_checksum(
     `values` are those of `FACT_COLUMNS`, `keywords` those of `keyword_rows`. Left out is what
     changes without the content: its id, whether a file shows it, the version of the facts.
     """
-    return checksum(_encode((content_hash, byte_size, *values, keywords)).encode())
+    return _checksum_of((content_hash, byte_size, *values, *keywords))
 
 
 def search_checksum(name: str, query: str) -> bytes:
     """Return the CRC-32 of a saved search, 4 bytes."""
-    return checksum(_encode((name, query)).encode())
+    return _checksum_of((name, query))
+
+
+def _checksum_of(values: tuple[Any, ...]) -> bytes:
+    # Unlike repr, ascii knows nothing of Unicode: its text is the same in every version of Python.
+    return checksum(ascii(values).encode())
 
 
 def changed_pictures(connection: sqlite3.Connection) -> Iterator[int]:
