@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imgsearch.data import gpu_index
-from imgsearch.data.index_types import new_index
-from imgsearch.data.vector_cache import VectorIndex
+from imgsearch.data import gpu_index, vector_index
+from imgsearch.data.vector_block import VectorBlock
+from imgsearch.data.vector_index import VectorIndex
 
 DIMENSION = 16
 
@@ -25,9 +25,10 @@ def unit(rows: Any) -> Any:
 def an_index(vectors: Any, seed: int = 0) -> tuple[VectorIndex, Any]:
     """Return an index of these vectors under ids in no order, and the ids."""
     ids = np.random.default_rng(seed).permutation(3 * len(vectors) + 1)[: len(vectors)] + 1
-    index = new_index(vectors.shape[1])
-    index.add_with_ids(vectors, ids.astype(np.int64))
-    return VectorIndex(index), ids.astype(np.int64)
+    rows = vectors.astype(np.float16)
+    middle = len(rows) // 2
+    blocks = [VectorBlock.of(part, rows.shape[1]) for part in (rows[:middle], rows[middle:])]
+    return VectorIndex(rows.shape[1], blocks, ids.astype(np.int64)), ids.astype(np.int64)
 
 
 def with_ties(seed: int, pictures: int, queries: int) -> tuple[Any, Any]:
@@ -88,7 +89,7 @@ def test_a_batch_answers_as_its_queries_would_one_by_one(
 
 
 def test_an_empty_index_finds_nothing_for_anybody() -> None:
-    ids, scores = VectorIndex(new_index(DIMENSION)).search_many(unit(np.eye(3, DIMENSION)), 5)
+    ids, scores = VectorIndex(DIMENSION).search_many(unit(np.eye(3, DIMENSION)), 5)
 
     assert ids.shape == scores.shape == (3, 0)
 
@@ -137,7 +138,7 @@ def test_a_large_batch_goes_to_the_gpus_once_and_in_pages(monkeypatch: pytest.Mo
     vectors, asked = with_ties(1, 5_000, 100)
     index, _ = an_index(vectors)
     moved = stand_in(monkeypatch)
-    monkeypatch.setattr(gpu_index, "_PAGE", 999)
+    monkeypatch.setattr(vector_index, "_PAGE", 999)
 
     index.search_many(asked[:10], 5)
     assert (moved, Inexact.searches) == ([], 0)
@@ -196,8 +197,7 @@ def test_a_build_for_gpus_on_a_machine_without_one_is_like_any_other(
     index.search_many(asked, 5)
 
     assert moved == []
-    bare = new_index(DIMENSION)
-    assert gpu_index.batch_index(bare) is bare
+    assert gpu_index.vectors_on_gpus(DIMENSION, []) is None
 
 
 @pytest.mark.gpu

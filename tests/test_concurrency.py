@@ -224,17 +224,17 @@ def test_while_another_process_writes_the_cache_a_search_does_without_writing(
     make_photo("a.jpg")
     library.index(folder, settings=settings)
     cache = library.path / "faiss"
-    for path in cache.glob("model-1*.faiss"):
+    for path in cache.glob("model-1*.rows"):
         path.unlink()
 
     with cache_turn(cache, 1) as ours:
         found = library.search("red", **WHOLE)
-        written = list(cache.glob("model-1*.faiss"))
+        written = list(cache.glob("model-1*.rows"))
     library.close()
     library.search("red", **WHOLE)
 
     assert (ours, names(found), written) == (True, ["a.jpg"], [])
-    assert len(list(cache.glob("model-1*.faiss"))) == 1
+    assert len(list(cache.glob("model-1*.rows"))) == 1
 
 
 def test_the_thumbnails_of_a_batch_are_there_before_its_photos(

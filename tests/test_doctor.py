@@ -22,6 +22,7 @@ from imgsearch import IndexSettings, Library, LibraryNotFound
 from imgsearch.data.connection import SCHEMA_VERSION
 from imgsearch.data.lock import writer_lock
 from imgsearch.data.thumbnail_store import ThumbnailStore
+from imgsearch.data.vector_block import append_rows
 from imgsearch.doctor.findings import DoctorReport, Finding
 from imgsearch.encoders.fake import FakeEncoder
 from imgsearch.errors import LibraryBusy, LibraryDamaged, LibraryReadOnly, LibraryTooNew
@@ -692,7 +693,7 @@ def test_values_that_every_library_has(ill: Library, right: Answer, key: str, va
 
 
 def index_file(library: Library) -> Path:
-    [path] = library.path.glob("faiss/model-1-*.faiss")
+    [path] = library.path.glob("faiss/model-1-*.rows")
     return path
 
 
@@ -704,12 +705,14 @@ def garble_index(library: Library) -> None:
     index_file(library).write_bytes(os.urandom(index_file(library).stat().st_size))
 
 
-def other_index(library: Library) -> None:
-    import faiss
+def garble_removed(library: Library) -> None:
+    (library.path / "faiss" / "model-1-x.removed").write_bytes(b"\x7f" * 8)
+    restamp(library, removed="model-1-x.removed", removed_count=1)
 
-    path = index_file(library)
-    faiss.write_index(faiss.IndexIDMap(faiss.IndexFlatL2(4)), str(path))
-    restamp(library, bytes=path.stat().st_size, count=0)
+
+def garble_codes(library: Library) -> None:
+    (library.path / "faiss" / "model-1-x.codes").write_bytes(os.urandom(500))
+    restamp(library, codes={"model-1-x.codes": 0}, coded=8)
 
 
 def restamp(library: Library, **changes: object) -> None:
@@ -719,16 +722,10 @@ def restamp(library: Library, **changes: object) -> None:
 
 def rewrite_index(library: Library, ids: list[int], colour: tuple[float, ...]) -> None:
     """Replace the index by one with these ids, and one vector for all of them."""
-    import faiss
-
-    from imgsearch.data.index_types import new_index
-
-    index = new_index(4)
-    vector = np.array(colour, dtype=np.float32)
-    index.add_with_ids(np.tile(vector, (len(ids), 1)), np.array(ids, dtype=np.int64))
     path = index_file(library)
-    faiss.write_index(index, str(path))
-    restamp(library, bytes=path.stat().st_size, count=len(ids))
+    append_rows(path, 0, 4, [np.tile(np.array(colour, dtype=np.float16), (len(ids), 1))])
+    path.with_suffix(".ids").write_bytes(np.array(ids, dtype="<i8").tobytes())
+    restamp(library, count=len(ids))
 
 
 def flip_code(library: Library) -> None:
@@ -742,8 +739,11 @@ def flip_code(library: Library) -> None:
     ("damage", "says"),
     [
         (truncate_index, "cannot be read"),
-        (garble_index, "cannot be read"),
-        (other_index, "cannot be read"),
+        (garble_index, "8 vectors that are not"),
+        (garble_removed, "cannot be read"),
+        (garble_codes, "codes that cannot be read"),
+        (lambda one: restamp(one, rows=7), "cannot be read"),
+        (lambda one: restamp(one, codes=["x"]), "cannot be read"),
         (lambda one: index_file(one).unlink(), "cannot be read"),
         (lambda one: (one.path / "faiss/model-1.json").write_text("{"), "cannot be read"),
         (lambda one: restamp(one, library_id="other"), "cannot be read"),
@@ -845,11 +845,14 @@ def test_leftovers_are_deleted_when_nobody_can_be_writing_them(ill: Library) -> 
     names = [
         ".catalog.sqlite.1234.part",
         "faiss/model-1-abc.faiss",
+        "faiss/model-1-abc.rows",
+        "faiss/model-1-abc.codes",
+        "faiss/draft-model-1-abc.codes",
         "faiss/model-1-abc.json",
         "faiss/model-7-def.faiss",
         "faiss/model-1-prompts-x.123.draft",
     ]
-    young = ill.path / "faiss" / "model-1-young.faiss"
+    young = ill.path / "faiss" / "model-1-young.rows"
     for path in (*(ill.path / name for name in names), young):
         path.write_bytes(b"x")
         os.utime(path, (time.time() - 10_000, time.time() - (60 if path == young else 10_000)))
@@ -862,7 +865,7 @@ def test_leftovers_are_deleted_when_nobody_can_be_writing_them(ill: Library) -> 
 
 
 def index_file_count(library: Library) -> int:
-    return len(list(library.path.glob("faiss/*.faiss")))
+    return len(list(library.path.glob("faiss/*.rows")))
 
 
 def test_a_lock_that_nobody_holds_is_said_to_do_no_harm(ill: Library) -> None:

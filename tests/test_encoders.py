@@ -304,7 +304,7 @@ def test_without_torch_the_error_names_the_extra(
 
 
 def test_without_faiss_the_error_names_both_extras(monkeypatch: pytest.MonkeyPatch) -> None:
-    from imgsearch.data.index_types import import_faiss
+    from imgsearch.data.index_ladder import import_faiss
 
     monkeypatch.setitem(sys.modules, "faiss", None)
 

@@ -117,7 +117,7 @@ def test_a_run_that_is_killed_at_any_step_is_continued(
             report = resumed.index(folder, settings=settings)
             assert report.embedded == 14 - len(before)
             assert (contents(killed), answers(resumed)) == expected
-        assert [path.suffix for path in (killed / "faiss").glob("model-1-*")].count(".faiss") == 1
+        assert [path.suffix for path in (killed / "faiss").glob("model-1-*")].count(".rows") == 1
         assert not list((killed / "faiss").glob("model-1-*.json"))
         for path in [*killed.rglob("*")]:
             path.is_dir() or path.unlink()
@@ -180,8 +180,9 @@ def test_what_a_killed_process_left_of_the_cache_is_deleted_by_a_run_with_nothin
     library.index(folder, settings=settings)
     cache = library.path / "faiss"
     before = {path.name for path in cache.iterdir()}
-    (cache / "model-1-0123456789ab.faiss").write_bytes(b"half an index")
-    (cache / "model-1-0123456789ab.json").write_text('{"file":')
+    for ending in ("rows", "ids", "removed", "codes", "faiss"):
+        (cache / f"model-1-0123456789ab.{ending}").write_bytes(b"half an index")
+    (cache / "model-1-0123456789ab.json").write_text('{"rows":')
 
     library.index(folder, settings=settings)
 
@@ -199,7 +200,7 @@ def test_a_run_that_was_killed_before_its_cache_leaves_it_to_the_next(
 
     library.index(folder, settings=settings)
 
-    assert list((library.path / "faiss").glob("model-1-*.faiss"))
+    assert list((library.path / "faiss").glob("model-1-*.rows"))
 
 
 def test_a_backup_that_was_killed_is_made_again(

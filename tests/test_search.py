@@ -44,7 +44,7 @@ def names(results: SearchResults) -> list[str]:
 
 
 def cache_files(library: Library) -> list[Path]:
-    return sorted((library.path / "faiss").glob("*.faiss"))
+    return sorted((library.path / "faiss").glob("*.rows"))
 
 
 def test_the_best_match_comes_first_with_scores_that_fall(colours: Library) -> None:
@@ -257,10 +257,11 @@ def test_a_damaged_cache_is_made_again(colours: Library, damage: str) -> None:
 @pytest.mark.parametrize("part", ["vectors", "ids"])
 def test_a_cache_that_lies_is_made_again(colours: Library, part: str) -> None:
     [path] = cache_files(colours)
-    data = bytearray(path.read_bytes())
-    ids = len(COLOURS) * 8
     if part == "ids":
-        data[-ids:] = b"\x77" * ids
+        path = path.with_suffix(".ids")
+    data = bytearray(path.read_bytes())
+    if part == "ids":
+        data[:] = b"\x77" * len(data)
     else:
         start = bytes(data).index(np.float16(FakeEncoder().encode_texts(["red"])[0, 0]).tobytes())
         data[start : start + 8] = b"\xff\x7f" * 4
@@ -289,13 +290,13 @@ def test_the_cache_of_another_library_is_not_believed(
 def test_a_stamp_cannot_name_a_file_outside_the_cache(colours: Library, tmp_path: Path) -> None:
     stamp_path = colours.path / "faiss" / "model-1.json"
     stamp = json.loads(stamp_path.read_text())
-    outside = tmp_path / "outside.faiss"
-    outside.write_bytes((colours.path / "faiss" / stamp["file"]).read_bytes())
-    stamp_path.write_text(json.dumps({**stamp, "file": "../../outside.faiss"}))
+    outside = tmp_path / "outside.rows"
+    outside.write_bytes((colours.path / "faiss" / stamp["rows"]).read_bytes())
+    stamp_path.write_text(json.dumps({**stamp, "rows": "../../outside.rows"}))
 
     colours.search("red")
 
-    assert json.loads(stamp_path.read_text())["file"] != "../../outside.faiss"
+    assert json.loads(stamp_path.read_text())["rows"] != "../../outside.rows"
 
 
 def test_ranking_equals_brute_force(tmp_path: Path) -> None:

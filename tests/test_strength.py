@@ -137,7 +137,7 @@ def test_the_strength_does_not_depend_on_the_filters(colours: Library) -> None:
 
 
 def test_a_damaged_cache_is_noticed_before_strengths_are_computed(colours: Library) -> None:
-    [path] = (colours.path / "faiss").glob("*.faiss")
+    [path] = (colours.path / "faiss").glob("*.rows")
     colours.close()
     content = bytearray(path.read_bytes())
     start = bytes(content).index(np.float16(FakeEncoder().encode_texts(["red"])[0, 0]).tobytes())

@@ -17,6 +17,9 @@ from typing import Any
 import numpy as np
 from attack import CannotAttack
 
+from imgsearch.data.reader import CatalogReader
+from imgsearch.data.vector_cache import VectorCache
+
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples" / "photos"
 CATALOG = "catalog.sqlite"
@@ -195,14 +198,14 @@ def differences(one: Mapping[str, object], other: Mapping[str, object]) -> list[
 
 def _indexed(library: Path) -> Iterator[tuple[bytes, bytes]]:
     """Yield what the FAISS cache as it lies on the disk holds: content and vector."""
-    import faiss
-
     names = dict(_read(library, "SELECT id, content_hash FROM picture"))
-    for path in sorted((library / "faiss").glob("*.faiss")):
-        index = faiss.read_index(str(path))
-        ids = faiss.vector_to_array(index.id_map)
-        for id_, row in zip(ids.tolist(), index.index.reconstruct_n(0, len(ids)), strict=True):
-            yield names.get(id_, b"unknown"), row.astype("<f2").tobytes()
+    with CatalogReader(library) as reader:
+        for model in reader.models():
+            contents = VectorCache(library, model).contents(reader)
+            if contents is not None:
+                for ids, rows in contents[1].stored():
+                    for id_, row in zip(ids.tolist(), rows, strict=True):
+                        yield names.get(id_, b"unknown"), row.tobytes()
 
 
 def _unexpected(library: Path) -> Iterator[str]:
@@ -218,7 +221,8 @@ def _unexpected(library: Path) -> Iterator[str]:
         if (
             path.suffix == ".draft"
             or stamp
-            or (path.suffix == ".faiss" and kinds.count(".faiss") > 1)
+            or path.name.startswith("draft-")
+            or (path.suffix == ".rows" and kinds.count(".rows") > 1)
         ):
             yield f"faiss/{path.name}"
 

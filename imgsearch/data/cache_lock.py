@@ -11,16 +11,20 @@ from pathlib import Path
 
 
 @contextmanager
-def cache_turn(folder: Path, model_id: int) -> Iterator[bool]:
+def cache_turn(
+    folder: Path, model_id: int, *, role: str = "", patience: float = 0
+) -> Iterator[bool]:
     """Yield whether this process may write the cache of the model in `folder`, made if missing.
 
-    Nobody is waited for. The system ends the turn of a process that dies. Raises OSError.
+    A `role` has turns of its own. Another one is waited for `patience` seconds. The system ends the
+    turn of a process that dies. Raises OSError.
     """
     # Only who writes needs it; a query mostly does not.
     from filelock import FileLock, Timeout
 
     folder.mkdir(exist_ok=True)
-    lock = FileLock(folder / f"model-{model_id}.lock", timeout=0)
+    ending = f".{role}.lock" if role else ".lock"
+    lock = FileLock(folder / f"model-{model_id}{ending}", timeout=patience)
     try:
         lock.acquire()
     except Timeout:

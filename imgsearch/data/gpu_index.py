@@ -7,7 +7,8 @@ more than are asked for, whose scores the CPU's index computes anew.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 # Below this many queries moving the vectors costs more than it saves. An estimate by the work to be
 # done, not a measurement: the vectors are decoded once, and a query reads each of them once.
 _FEWEST_QUERIES = 64
-# Vectors that travel at once: 64 MB at 512 dimensions.
-_PAGE = 32_768
 # What faiss can select on a GPU (getMaxKSelection in its GpuIndex.cu).
 _MOST_CANDIDATES = 2048
 _SPARE_CANDIDATES = 100
@@ -54,23 +53,22 @@ def pays(queries: int) -> bool:
     return queries >= _FEWEST_QUERIES and has_gpus()
 
 
-def batch_index(index: faiss.IndexIDMap) -> faiss.Index:
-    """Return an index on all GPUs with the vectors of `index`, or `index` itself.
+def vectors_on_gpus(dimension: int, pages: Iterable[npt.NDArray[np.float32]]) -> faiss.Index | None:
+    """Return an index on all GPUs of the vectors of all pages, in their order.
 
-    Itself without GPUs, and where their memory does not suffice. The moved index answers with
-    positions in `index`, not with picture ids, and takes one search at a time.
+    None without GPUs, and where their memory does not suffice. It takes one search at a time.
     """
     import faiss
 
     if not has_gpus():
-        return index
+        return None
     with contextlib.suppress(RuntimeError):
         # faiss moves no scalar-quantized index; a flat one in float16 holds the same numbers.
-        moved = on_all_gpus(faiss.IndexFlatIP(index.d))
-        for start in range(0, index.ntotal, _PAGE):
-            moved.add(index.index.reconstruct_n(start, min(_PAGE, index.ntotal - start)))
+        moved = on_all_gpus(faiss.IndexFlatIP(dimension))
+        for page in pages:
+            moved.add(page)
         return moved
-    return index
+    return None
 
 
 def propose(
@@ -94,19 +92,3 @@ def propose(
     if count == moved.ntotal:
         return positions, np.full(len(queries), -np.inf, dtype=np.float32)
     return positions, scores[:, -1] + np.float32(_SCORE_ERROR)
-
-
-def exact_scores(
-    index: faiss.IndexIDMap, queries: npt.NDArray[np.float32], positions: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float32]:
-    """Return the scores float32 [m, c] that `index` computes for positions [m, c]."""
-    import faiss
-
-    codes: Any = faiss.downcast_index(index.index)
-    computer = codes.get_FlatCodesDistanceComputer()
-    scores = np.empty(positions.shape, dtype=np.float32)
-    for row, query in enumerate(queries):
-        own = np.ascontiguousarray(query)
-        computer.set_query(faiss.swig_ptr(own))
-        scores[row] = [computer(position) for position in positions[row].tolist()]
-    return scores

@@ -96,6 +96,8 @@ class CatalogReader:
     def close(self) -> None:
         """Release the database file."""
         self._connection.close()
+        # A new file may get the number that the released one had.
+        self._identity = None
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

@@ -1,226 +1,37 @@
-"""The FAISS index of a library: a cache that may be deleted, damaged or stale at any time.
+"""The cache of a library's vectors: it may be deleted, damaged or stale at any time.
 
-``faiss/`` in the library holds, for each model, an index file and a small JSON *stamp* that names
-it and tells which generation of which catalog it was made from. Both are replaced atomically, the
-stamp last; whatever does not fit is brought up to date, or made again from SQLite.
+``faiss/`` in the library holds for each model its vectors as FAISS searches them, and a small JSON
+*stamp* that tells which generation of which catalog they were made from. Whatever does not fit is
+brought up to date, or made again from SQLite.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import threading
-import uuid
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from imgsearch.data.cache_lock import cache_turn
-from imgsearch.data.gpu_index import batch_index, exact_scores, pays, propose
-from imgsearch.data.index_types import import_faiss, new_index
+from imgsearch.data.coded_vectors import CodedVectors
+from imgsearch.data.index_ladder import import_faiss, needs_codes
 from imgsearch.data.reader import CatalogReader, StoredModel
-
-if TYPE_CHECKING:
-    import faiss
+from imgsearch.data.vector_block import Ids, VectorBlock
+from imgsearch.data.vector_coding import code, lacks_codes
+from imgsearch.data.vector_files import UNREADABLE, Stamp, VectorFiles
+from imgsearch.data.vector_index import VectorIndex
 
 FOLDER_NAME = "faiss"
 # Scores of unit vectors in float16 stray from [-1, 1] by less than this.
 _SCORE_TOLERANCE = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What an index file was made from."""
-
-    file: str
-    library_id: str
-    generation: int
-    revision: str
-    dimension: int
-    count: int
-    bytes: int
-
-
-class VectorIndex:
-    """The searchable vectors of one model. `picture_ids` outside the catalog never come back."""
-
-    def __init__(self, index: faiss.IndexIDMap) -> None:
-        self._index = index
-        self._places: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None
-        # The vectors on the GPUs, once a batch was worth it; `index` itself where they do not fit.
-        self._moved: faiss.Index | None = None
-        self._gpus = threading.Lock()
-
-    def __len__(self) -> int:
-        return int(self._index.ntotal)
-
-    def vectors(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Return the unit vectors of pictures of this index: float32 [n, d].
-
-        Raises KeyError for an id that it does not hold.
-        """
-        if self._places is None:
-            held = _ids_of(self._index)
-            order = np.argsort(held, kind="stable")
-            self._places = held[order], order
-        held, order = self._places
-        found = np.searchsorted(held, ids)
-        if not len(ids):
-            return np.empty((0, self._index.d), dtype=np.float32)
-        if not len(held) or (held[np.minimum(found, len(held) - 1)] != ids).any():
-            raise KeyError("a picture that is not in the index")
-        rows: npt.NDArray[np.float32] = self._index.index.reconstruct_batch(order[found])
-        return rows
-
-    def ids(self) -> npt.NDArray[np.int64]:
-        """Return the ids of all pictures, int64 [n], in the order of the index."""
-        return _ids_of(self._index)
-
-    def sample(self, count: int) -> npt.NDArray[np.float32]:
-        """Return vectors of at most `count` pictures, evenly spread, in random order: [n, d]."""
-        if not len(self):
-            return np.empty((0, self._index.d), dtype=np.float32)
-        step = -(-len(self) // count)
-        places = np.random.default_rng(0).permutation(np.arange(0, len(self), step))
-        rows: npt.NDArray[np.float32] = self._index.index.reconstruct_batch(places)
-        return rows
-
-    def search(
-        self,
-        query: npt.NDArray[np.float32],
-        top_k: int,
-        among: npt.NDArray[np.int64] | None = None,
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        """Return (picture ids int64 [k], cosines float32 [k]), best first, ties by lower id.
-
-        `query` is a unit vector, float32 [d]; with `among` (ids) only these pictures are looked at.
-        k is `top_k` or the number of pictures if smaller.
-        """
-        top_k = min(top_k, len(self) if among is None else len(among))
-        if not top_k or not len(self):
-            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-        with_these = None if among is None else _Among(among)
-        parameters = None if with_these is None else with_these.parameters
-        # Of those that are as near as the last, FAISS keeps any: look at all of them.
-        most = len(self) if among is None else len(among)
-        asked = min(most, top_k + 1)
-        with _one_thread():
-            while True:
-                scores, ids = self._index.search(query[None, :], asked, params=parameters)
-                if asked == most or scores[0, -1] != scores[0, top_k - 1]:
-                    break
-                asked = min(most, 2 * asked)
-        return _best_first(ids[0], scores[0], top_k)
-
-    def search_many(
-        self,
-        queries: npt.NDArray[np.float32],
-        top_k: int,
-        among: npt.NDArray[np.int64] | None = None,
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        """Return (picture ids int64 [m, k], cosines float32 [m, k]): what `search` gives for each.
-
-        `queries` are unit vectors, float32 [m, d]. All of them together are searched faster than
-        one by one, and where faiss can use GPUs a large batch is searched there (not with `among`).
-        """
-        top_k = min(top_k, len(self) if among is None else len(among), len(self))
-        found_ids = np.empty((len(queries), max(top_k, 0)), dtype=np.int64)
-        found_scores = np.empty(found_ids.shape, dtype=np.float32)
-        if not found_ids.size:
-            return found_ids, found_scores
-        ids, scores, limits = self._candidates(queries, top_k, among)
-        for row in range(len(queries)):
-            best_ids, best_scores = _best_first(ids[row], scores[row], top_k)
-            # Another picture might be as near as the last: the long way then.
-            if not best_scores[-1] > limits[row]:
-                best_ids, best_scores = self.search(queries[row], top_k, among)
-            found_ids[row], found_scores[row] = best_ids, best_scores
-        return found_ids, found_scores
-
-    def _candidates(
-        self,
-        queries: npt.NDArray[np.float32],
-        top_k: int,
-        among: npt.NDArray[np.int64] | None,
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return ids [m, c], their scores [m, c], and for each query what no other picture exceeds.
-
-        c is at least `top_k`.
-        """
-        if among is None and pays(len(queries)):
-            proposed = self._proposed(queries, top_k)
-            if proposed is not None:
-                positions, limits = proposed
-                ids = _ids_of(self._index)[positions]
-                return ids, exact_scores(self._index, queries, positions), limits
-        with_these = None if among is None else _Among(among)
-        parameters = None if with_these is None else with_these.parameters
-        most = len(self) if among is None else len(among)
-        asked = min(most, top_k + 1)
-        scores, ids = self._index.search(queries, asked, params=parameters)
-        return ids, scores, np.full(len(queries), -np.inf) if asked == most else scores[:, -1]
-
-    def _proposed(
-        self, queries: npt.NDArray[np.float32], top_k: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]] | None:
-        """Return what the GPUs propose (see `propose`), to one batch at a time; None without."""
-        with self._gpus:
-            if self._moved is None:
-                self._moved = batch_index(self._index)
-            if self._moved is self._index:
-                return None
-            return propose(self._moved, queries, top_k)
-
-
-class _Among:
-    """Search parameters that let only some pictures through; keeps alive what FAISS points to."""
-
-    def __init__(self, ids: npt.NDArray[np.int64]) -> None:
-        import faiss
-
-        wanted = np.zeros(int(ids.max()) + 1, dtype=bool)
-        wanted[ids] = True
-        self._bitmap = np.packbits(wanted, bitorder="little")
-        self._selector = faiss.IDSelectorBitmap(len(self._bitmap), faiss.swig_ptr(self._bitmap))
-        self.parameters = faiss.SearchParameters()
-        self.parameters.sel = self._selector
-
-
-def _best_first(
-    ids: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], top_k: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Return the `top_k` with the highest scores, ties by lower id."""
-    order = np.lexsort((ids, -scores))[:top_k]
-    return ids[order], scores[order]
-
-
-def _ids_of(index: faiss.IndexIDMap) -> npt.NDArray[np.int64]:
-    """Return the picture ids of an index by position, int64 [n]."""
-    import faiss
-
-    return np.asarray(faiss.vector_to_array(index.id_map))
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let FAISS use no other threads.
-
-    It divides queries among them, of which there is one; the others only wait for each other, which
-    takes up to 80 ms where another program has taken a core.
-    """
-    import faiss
-
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)
+# Rows are written anew without the removed ones where these are so many and such a part of all.
+_REMOVED_AT_LEAST = 10_000
+_REMOVED_PART = 5
+# Seconds to wait for a process that adds vectors, which takes about one.
+_PATIENCE = 60.0
 
 
 class VectorCache:
@@ -229,42 +40,56 @@ class VectorCache:
     def __init__(self, library: Path, model: StoredModel) -> None:
         self._folder = library / FOLDER_NAME
         self._model = model
-        self._stamp_path = self._folder / f"model-{model.id}.json"
+        self._files = VectorFiles(self._folder, model)
 
     def load(self, reader: CatalogReader, *, trust_cache: bool = True) -> VectorIndex:
         """Return the index of the catalog's present generation.
 
         Without `trust_cache` it is made from the catalog alone, and the cache replaced. A cache
-        that cannot be written (a read-only library, a full disk) is no error: the index then lives
-        in memory only.
+        that cannot be written (a read-only library, a full disk, another process that writes it) is
+        no error: what it lacks then lives in memory only.
         """
         import_faiss()
         library_id = reader.meta("library_id") or ""
         generation = reader.generation()
-        stamp = self._read_stamp(library_id) if trust_cache else None
-        if stamp is not None and stamp.generation > generation:
-            # Of commits that a power cut took back: ids have other pictures since, or will have.
-            stamp = None
-        if stamp is not None and stamp.generation == generation:
-            index = self._read_index(stamp, memory_map=True)
-            if index is not None:
-                return VectorIndex(index)
-        index = None if stamp is None else self._read_index(stamp, memory_map=False)
-        if index is None:
-            index = new_index(self._model.dimension)
-        index = self._brought_up_to_date(index, reader)
-        with contextlib.suppress(OSError, RuntimeError, TypeError):
-            self._write(index, library_id, generation)
-        return VectorIndex(index)
+        if trust_cache:
+            stamp = self._files.stamp(library_id)
+            if stamp is not None and stamp.generation == generation:
+                with contextlib.suppress(*UNREADABLE):
+                    return self._index(stamp)
+        with self._writing() as may_write:
+            stamp = self._usable(library_id, generation) if trust_cache else None
+            if may_write:
+                with contextlib.suppress(*UNREADABLE):
+                    return self._index(self._written(reader, stamp, library_id, generation))
+            return self._in_memory(reader, stamp)
+
+    def improve(
+        self, reader: CatalogReader, should_stop: Callable[[], bool] = lambda: False
+    ) -> bool:
+        """Make what lets many vectors be searched fast; return whether anything changed.
+
+        Others search with what there was, until all is ready. It takes about a minute a million
+        vectors at first, and seconds for what was added since.
+        """
+        import_faiss()
+        library_id = reader.meta("library_id") or ""
+        changed = False
+        stamp = self._files.stamp(library_id)
+        if stamp is None or not (_has_room(stamp) or needs_codes(stamp.count, stamp.dimension)):
+            return False
+        with contextlib.suppress(*UNREADABLE), self._writing("builder") as may_build:
+            if may_build:
+                self._files.sweep_drafts()
+                changed = self._without_removed(library_id)
+                changed = self._coded(library_id, should_stop) or changed
+        return changed
 
     def tidy(self) -> None:
         """Delete what processes that were killed have left behind."""
-        with (
-            contextlib.suppress(OSError),
-            cache_turn(self._folder, self._model.id) as ours,
-        ):
-            if ours:
-                self._delete_all_but(self._named_by_stamp())
+        with self._writing() as may_write:
+            if may_write:
+                self._files.sweep()
 
     def forget_lost_commits(self, reader: CatalogReader) -> None:
         """Remove a cache of commits that the catalog does not have any more.
@@ -272,16 +97,17 @@ class VectorCache:
         A power cut can take the last commits back. To be called before others are made: they will
         have the same generations and the same ids.
         """
-        stamp = self._read_stamp(reader.meta("library_id") or "")
+        stamp = self._files.stamp(reader.meta("library_id") or "")
         if stamp is not None and stamp.generation > reader.generation():
             self.delete()
 
     def contents(self, reader: CatalogReader) -> tuple[Stamp, VectorIndex] | None:
         """Return the cache as it is, of whatever generation, or None if it cannot be used."""
         import_faiss()
-        stamp = self._read_stamp(reader.meta("library_id") or "")
-        index = None if stamp is None else self._read_index(stamp, memory_map=True)
-        return None if stamp is None or index is None else (stamp, VectorIndex(index))
+        stamp = self._files.stamp(reader.meta("library_id") or "")
+        with contextlib.suppress(*UNREADABLE):
+            return None if stamp is None else (stamp, self._index(stamp))
+        return None
 
     def is_absent(self) -> bool:
         """Tell whether there is no trace of a cache for this model."""
@@ -289,124 +115,177 @@ class VectorCache:
 
     def delete(self) -> None:
         """Remove the cache of this model."""
-        for path in self._folder.glob(f"model-{self._model.id}[.-]*"):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        for pattern in ("model-{}[.-]*", "draft-model-{}-*"):
+            for path in self._folder.glob(pattern.format(self._model.id)):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
-    def _read_stamp(self, library_id: str) -> Stamp | None:
-        try:
-            stamp = Stamp(**json.loads(self._stamp_path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return None
-        ours = (library_id, self._model.revision, self._model.dimension)
-        theirs = (stamp.library_id, stamp.revision, stamp.dimension)
-        # The name must stay a name: a stamp is input like any other.
-        return stamp if ours == theirs and stamp.file == os.path.basename(stamp.file) else None
+    @contextlib.contextmanager
+    def _writing(self, role: str = "", patience: float = 0) -> Iterator[bool]:
+        """Yield whether this process is now, or after some seconds, the only one in that role.
 
-    def _read_index(self, stamp: Stamp, *, memory_map: bool) -> faiss.IndexIDMap | None:
-        """Return the stamped index, or None if its file is missing or is not what was written."""
-        import faiss
-
-        path = self._folder / stamp.file
-        try:
-            if path.stat().st_size != stamp.bytes:
-                return None
-            # A mapped index opens at once and is shared between processes, but cannot be changed.
-            flags = faiss.IO_FLAG_MMAP_IFC if memory_map else 0
-            index = faiss.read_index(str(path), flags)
-        except (OSError, RuntimeError, MemoryError, TypeError):
-            return None  # FAISS takes no path that is not UTF-8, and says so by TypeError.
-        fits = index.d == stamp.dimension and index.ntotal == stamp.count
-        return index if fits and isinstance(index, faiss.IndexIDMap) and _is_sound(index) else None
-
-    def _brought_up_to_date(
-        self, index: faiss.IndexIDMap, reader: CatalogReader
-    ) -> faiss.IndexIDMap:
-        """Remove from and add to `index` until it holds the catalog's pictures, in two batches."""
-        import faiss
-
-        held = _ids_of(index)
-        wanted = reader.visible_ids(self._model.id)
-        if len(np.unique(held)) != len(held):
-            index, held = new_index(self._model.dimension), np.empty(0, dtype=np.int64)
-        surplus = np.setdiff1d(held, wanted, assume_unique=True)
-        if len(surplus):
-            index.remove_ids(faiss.IDSelectorBatch(surplus))
-        missing = np.setdiff1d(wanted, held, assume_unique=True)
-        for ids, vectors in reader.vectors(self._model, missing):
-            index.add_with_ids(vectors.astype(np.float32), ids)
-        return index
-
-    def _write(self, index: faiss.IndexIDMap, library_id: str, generation: int) -> None:
-        """Replace the cache, unless another process is writing it at this moment."""
-        import faiss
-
-        with cache_turn(self._folder, self._model.id) as ours:
-            if not ours:
-                return
-            # First, for they may be what the disk is full of.
-            self._delete_all_but(self._named_by_stamp())
-            name = f"model-{self._model.id}-{uuid.uuid4().hex[:12]}.faiss"
-            path = self._folder / name
-            stamp_draft = path.with_suffix(".json")
+        It is in none where the library cannot be written.
+        """
+        with contextlib.ExitStack() as stack:
             try:
-                faiss.write_index(index, str(path))
-                stamp = Stamp(
-                    file=name,
-                    library_id=library_id,
-                    generation=generation,
-                    revision=self._model.revision,
-                    dimension=self._model.dimension,
-                    count=index.ntotal,
-                    bytes=path.stat().st_size,
+                ours = stack.enter_context(
+                    cache_turn(self._folder, self._model.id, role=role, patience=patience)
                 )
-                stamp_draft.write_text(json.dumps(asdict(stamp)), encoding="utf-8")
-                os.replace(stamp_draft, self._stamp_path)
-            except (OSError, RuntimeError, TypeError):
-                for draft in (path, stamp_draft):
-                    with contextlib.suppress(OSError):
-                        draft.unlink()
-                raise
-            self._delete_all_but(name)
+            except OSError:
+                ours = False
+            yield ours
 
-    def _named_by_stamp(self) -> str:
-        """Return the name of the file that the stamp speaks of, or "" without a stamp."""
+    def _usable(self, library_id: str, generation: int) -> Stamp | None:
+        """Return the stamp, if it is of this catalog and the vectors of its files can be read."""
+        stamp = self._files.stamp(library_id)
+        if stamp is None or stamp.generation > generation:
+            # Of commits that a power cut took back: ids have other pictures since, or will have.
+            return None
         try:
-            return str(json.loads(self._stamp_path.read_text(encoding="utf-8"))["file"])
-        except (OSError, ValueError, TypeError, LookupError):
-            return ""
+            held = _Held.of(self._files, stamp)
+            self._files.blocks(stamp)
+        except UNREADABLE:
+            return None
+        return stamp if held.is_sound else None
 
-    def _delete_all_but(self, name: str) -> None:
-        """Delete index files and drafts of stamps, except the index file `name`."""
-        for ending in ("faiss", "json"):
-            for old in self._folder.glob(f"model-{self._model.id}-*.{ending}"):
-                if old.name != name:
-                    # Windows refuses while another process maps it; the next time tries again.
-                    with contextlib.suppress(OSError):
-                        old.unlink()
+    def _index(self, stamp: Stamp) -> VectorIndex:
+        """Return what the files hold. Raises one of UNREADABLE."""
+        return VectorIndex(
+            stamp.dimension,
+            self._files.blocks(stamp),
+            self._files.ids(stamp),
+            self._files.removed(stamp),
+            self._files.codes(stamp),
+        )
+
+    def _written(
+        self, reader: CatalogReader, stamp: Stamp | None, library_id: str, generation: int
+    ) -> Stamp:
+        """Bring the files up to date. Raises one of UNREADABLE."""
+        if stamp is None:
+            self._files.sweep(keep=())
+            stamp = Stamp(
+                library_id=library_id,
+                generation=generation,
+                revision=self._model.revision,
+                dimension=self._model.dimension,
+                rows=self._files.new_name(".rows"),
+                count=0,
+            )
+            held = _Held.nothing()
+        else:
+            held = _Held.of(self._files, stamp)
+        wanted = reader.visible_ids(self._model.id)
+        removed = held.removed_without(wanted)
+        new = self._files.append(stamp, reader.vectors(self._model, held.missing(wanted)))
+        new = replace(self._files.write_removed(new, removed), generation=generation)
+        self._files.write_stamp(new)
+        self._files.blank(new, np.setdiff1d(removed, held.removed, assume_unique=True))
+        return new
+
+    def _in_memory(self, reader: CatalogReader, stamp: Stamp | None) -> VectorIndex:
+        """Return the files' vectors, if there are any, with what they lack, and write nothing."""
+        blocks: list[VectorBlock] = []
+        codes: list[CodedVectors] = []
+        held = _Held.nothing()
+        if stamp is not None:
+            held = _Held.of(self._files, stamp)
+            blocks, codes = self._files.blocks(stamp), self._files.codes(stamp)
+        wanted = reader.visible_ids(self._model.id)
+        pages = list(reader.vectors(self._model, held.missing(wanted)))
+        rows = [VectorBlock.of(page, self._model.dimension) for _, page in pages]
+        return VectorIndex(
+            self._model.dimension,
+            [*blocks, *rows],
+            np.concatenate([held.ids, *(ids for ids, _ in pages)]),
+            held.removed_without(wanted),
+            codes,
+        )
+
+    def _without_removed(self, library_id: str) -> bool:
+        """Write the rows anew if too many of them were removed; return whether that was so."""
+        with self._writing() as may_write:
+            stamp = self._files.stamp(library_id)
+            if not may_write or stamp is None or not _has_room(stamp):
+                return False
+            new = replace(
+                stamp,
+                rows=self._files.new_name(".rows"),
+                count=0,
+                removed="",
+                removed_count=0,
+                codes={},
+                coded=0,
+                trained_for=0,
+            )
+            self._files.write_stamp(self._files.append(new, self._index(stamp).stored()))
+            return True
+
+    def _coded(self, library_id: str, should_stop: Callable[[], bool]) -> bool:
+        """Make codes for the vectors that have none, if they are many; return whether it did."""
+        stamp = self._files.stamp(library_id)
+        if stamp is None:
+            return False
+        index = self._index(stamp)
+        # Codes that cannot be read are made again.
+        stamp = replace(stamp, coded=index.coded)
+        if not lacks_codes(stamp):
+            return False
+        made = code(index, self._files, stamp, should_stop)
+        if made is None:
+            return False
+        with self._writing(patience=_PATIENCE) as may_write:
+            now = self._files.stamp(library_id)
+            if not may_write or now is None or now.rows != stamp.rows:
+                return False
+            self._files.write_stamp(
+                replace(
+                    now,
+                    codes=self._files.settled(made.codes),
+                    coded=stamp.count,
+                    trained_for=made.trained_for,
+                )
+            )
+            return True
 
 
-def _is_sound(index: faiss.IndexIDMap) -> bool:
-    """Tell whether an index holds codes of our kind and its parts fit together.
+def _has_room(stamp: Stamp) -> bool:
+    """Tell whether so many vectors were removed that to write the others anew is worth it."""
+    return stamp.removed_count >= max(_REMOVED_AT_LEAST, stamp.count // _REMOVED_PART)
 
-    FAISS believes the lengths that a file gives, and would read beyond what there is.
-    """
-    import faiss
 
-    # Kept in a variable: its parts do not outlive it.
-    example = new_index(index.d)
-    codes, model = faiss.downcast_index(index.index), faiss.downcast_index(example.index)
-    return (
-        isinstance(codes, faiss.IndexScalarQuantizer)
-        and isinstance(model, faiss.IndexScalarQuantizer)
-        and (codes.d, codes.metric_type, codes.code_size)
-        == (model.d, model.metric_type, 2 * model.d)
-        and (codes.sq.d, codes.sq.qtype, codes.sq.code_size)
-        == (model.sq.d, model.sq.qtype, model.sq.code_size)
-        and index.metric_type == model.metric_type
-        and index.ntotal == codes.ntotal == index.id_map.size()
-        and codes.codes.size() == codes.ntotal * codes.code_size
-    )
+class _Held:
+    """The picture ids by position, int64 [n], and the positions that do not count."""
+
+    def __init__(self, ids: Ids, removed: Ids) -> None:
+        self.ids = ids
+        self.removed = removed
+        self._alive = np.ones(len(ids), dtype=bool)
+        self._alive[removed] = False
+
+    @classmethod
+    def of(cls, files: VectorFiles, stamp: Stamp) -> _Held:
+        """Return what the files hold. Raises one of UNREADABLE."""
+        return cls(files.ids(stamp), files.removed(stamp))
+
+    @classmethod
+    def nothing(cls) -> _Held:
+        """Return what is held at first."""
+        return cls(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether no picture is there twice."""
+        alive = self.ids[self._alive]
+        return len(np.unique(alive)) == len(alive)
+
+    def missing(self, wanted: Ids) -> Ids:
+        """Return the ids of those wanted that are not held; `wanted` is ascending."""
+        return np.setdiff1d(wanted, self.ids[self._alive], assume_unique=True)
+
+    def removed_without(self, wanted: Ids) -> Ids:
+        """Return the positions that do not count if these ids are wanted, ascending."""
+        return np.flatnonzero(~(self._alive & np.isin(self.ids, wanted)))
 
 
 def plausible(ids: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], known: set[int]) -> bool:

@@ -68,6 +68,8 @@ def _compared(
     if stamp.generation == generation and not np.array_equal(np.sort(held), wanted):
         missing, surplus = len(np.setdiff1d(wanted, held)), len(np.setdiff1d(held, wanted))
         return f"lacks {missing} pictures and has {surplus} that are not there", len(index)
+    if index.coded != stamp.coded:
+        return "has codes that cannot be read", len(index)
     different = 0
     for ids, vectors in reader.vectors(model, np.intersect1d(held, wanted)):
         copies = index.vectors(ids).astype("<f2")

@@ -16,6 +16,7 @@ from imgsearch.data.lock import writer_lock
 from imgsearch.data.paths import from_stored
 from imgsearch.data.reader import StoredModel
 from imgsearch.data.vector_cache import FOLDER_NAME
+from imgsearch.data.vector_files import VECTOR_ENDINGS, named_by
 from imgsearch.doctor.findings import Finding
 from imgsearch.doctor.patient import Check, Patient, counted
 from imgsearch.encoders import STARTER
@@ -127,12 +128,13 @@ def _leftovers(patient: Patient) -> Iterator[Path]:
     found = [*library.glob(f".*{DRAFT_ENDING}"), *library.glob(f".*{DRAFT_ENDING}-*")]
     found += cache.glob("*.draft")
     models = _model_ids(patient)
-    used = {_stamped(path) for path in cache.glob("model-*.json")}
+    found += cache.glob("draft-model-*")
+    used = {name for path in cache.glob("model-*.json") for name in named_by(path)}
     for path in cache.glob("model-*"):
         known = _CACHE_FILE.fullmatch(path.name)
         if known is None:
             continue
-        unused = path.suffix == ".faiss" and path.name not in used
+        unused = path.suffix in VECTOR_ENDINGS and path.name not in used
         draft = path.suffix == ".json" and "-" in path.stem.removeprefix("model-")
         of_no_model = models is not None and int(known[1]) not in models
         if unused or draft or of_no_model:
@@ -149,14 +151,6 @@ def _model_ids(patient: Patient) -> set[int] | None:
         return None
     with patient.reader() as reader:
         return {model.id for model in reader.models()}
-
-
-def _stamped(path: Path) -> str:
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return ""
-    return str(facts.get("file", "")) if isinstance(facts, dict) else ""
 
 
 def _size(path: Path) -> int:

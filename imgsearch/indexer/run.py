@@ -12,7 +12,7 @@ from pathlib import Path
 
 from imgsearch.data.catalog import Catalog
 from imgsearch.data.connection import catalog_path
-from imgsearch.data.index_types import import_faiss
+from imgsearch.data.index_ladder import import_faiss
 from imgsearch.data.lock import writer_lock
 from imgsearch.data.photo_store import PhotoStore
 from imgsearch.data.place_store import keep_places
@@ -114,13 +114,17 @@ def index_changes(
     return report
 
 
-def refresh_index(library: Path) -> None:
-    """Bring the FAISS cache of the active model up to date. Raises a LibraryError."""
+def refresh_index(library: Path, should_stop: Callable[[], bool] = lambda: False) -> None:
+    """Bring the FAISS cache of the active model up to date: a search then need not wait for it.
+
+    Raises a LibraryError.
+    """
     with CatalogReader(library) as reader:
         model = reader.active_model()
         if model is not None:
             cache = VectorCache(library, model)
             cache.load(reader)
+            cache.improve(reader, should_stop)
             cache.tidy()
 
 
@@ -253,7 +257,7 @@ class _Run:
         active = self._catalog.active_model()
         self._report.active_model = active[0] if active else self._report.model
         # Also where nothing was done: the run before may have been killed before it came to this.
-        refresh_index(self._library)
+        refresh_index(self._library, should_stop)
 
     def work(self, progress: ProgressCallback, should_stop: Callable[[], bool]) -> bool:
         """Take out what is gone and put in what needs work; return whether it came to the end."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgsearch.data.reader import CatalogReader
-from imgsearch.data.vector_cache import VectorIndex
+from imgsearch.data.vector_index import VectorIndex
 from imgsearch.search.background import Background
 from imgsearch.search.cutoff import WEIGHED, distinctness, relevant_count
 from imgsearch.search.grouping import Likeness, group_hits

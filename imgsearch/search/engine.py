@@ -15,7 +15,8 @@ from imgsearch.data.facets import Facets, read_facets
 from imgsearch.data.filters import filtered_ids, listed_ids
 from imgsearch.data.prompt_cache import prompt_vectors
 from imgsearch.data.reader import CatalogReader, StoredModel, StoredPicture
-from imgsearch.data.vector_cache import VectorCache, VectorIndex
+from imgsearch.data.vector_cache import VectorCache
+from imgsearch.data.vector_index import VectorIndex
 from imgsearch.encoders import STARTER, Encoder, load_encoder
 from imgsearch.encoders.base import KnowsTexts
 from imgsearch.errors import LibraryEmpty, ModelNotFound

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from imgsearch.data.vector_cache import VectorIndex, plausible
+from imgsearch.data.vector_cache import plausible
+from imgsearch.data.vector_index import VectorIndex
 from imgsearch.search.background import Background
 from imgsearch.search.combine import combined_scores, first_stage, wanted_length
 from imgsearch.search.feedback import with_feedback
