@@ -469,6 +469,29 @@ def test_the_database_of_another_program_stays_where_it_is(ill: Library) -> None
     assert catalog(ill).read_bytes() == before
 
 
+@pytest.mark.parametrize("mark", ["16a7", "9" * 19, ""])
+def test_a_time_of_a_scan_that_cannot_be_has_every_file_looked_into(
+    ill: Library, photos: Path, mark: str
+) -> None:
+    for _ in range(2):
+        ill.index(photos, settings=SETTINGS)
+    red, state = photos / "red.png", (photos / "red.png").stat()
+    kept = red.read_bytes()
+    try:
+        # Other content under the same size and time, which only the time of the scan can tell.
+        red.write_bytes(kept[:-1] + b"x")
+        os.utime(red, ns=(state.st_atime_ns, state.st_mtime_ns))
+        change(ill, "UPDATE meta SET value = ? WHERE key LIKE 'scanned:%'", mark)
+
+        report = ill.index(photos, settings=SETTINGS)
+    finally:
+        red.write_bytes(kept)
+        os.utime(red, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+    assert (report.changed + report.failed, report.unchanged) == (1, 7)
+    assert asked(ill, "SELECT count(*) FROM meta WHERE key LIKE 'scanned:%'") == [(1,)]
+
+
 # --- The log --------------------------------------------------------------------------------------
 
 
