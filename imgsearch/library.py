@@ -592,8 +592,8 @@ class Library:
     def doctor(self, *, repair: bool = False, quick: bool = False) -> DoctorReport:
         """Examine the library; with `repair`, mend what can be (see `doctor.examination`).
 
-        `quick` does not compare the databases' indexes with their tables. Raises LibraryNotFound,
-        LibraryBusy or LibraryReadOnly.
+        `quick` compares neither the databases' indexes with their tables, nor facts with their
+        checksums. Raises LibraryNotFound, LibraryBusy or LibraryReadOnly.
         """
         from imgsearch.doctor.examination import examine
 

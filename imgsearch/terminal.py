@@ -223,6 +223,8 @@ def print_report(report: IndexReport) -> None:
             f"Queries go on with {report.active_model} until all pictures have vectors of "
             f"{report.model}. To switch now: imgsearch models use {report.model}"
         )
+    if report.lost_catalog:
+        print_note(report.lost_catalog)
     for place in report.unreadable:
         print_note(f"Cannot read {place}; what the library knows of it was kept.")
     for old, new in report.moved_roots:

@@ -280,9 +280,11 @@ def test_a_damaged_backup_is_refused(other: Library, backup: Path) -> None:
 
 
 def test_a_backup_of_an_older_schema_and_another_page_size(backup: Path, tmp_path: Path) -> None:
-    by_sql("DROP TABLE vector_checksum; PRAGMA user_version=2; PRAGMA page_size=8192; VACUUM")(
-        backup
-    )
+    by_sql(
+        "DROP TABLE vector_checksum; ALTER TABLE picture DROP COLUMN facts_crc;"
+        "ALTER TABLE saved_search DROP COLUMN crc;"
+        "PRAGMA user_version=2; PRAGMA page_size=8192; VACUUM"
+    )(backup)
 
     with Library.open(tmp_path / "new", model=FakeEncoder()) as new:
         new.restore(backup)

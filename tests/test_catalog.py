@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from imgsearch.data.connection import (
     connect_writable,
     schema_version,
 )
+from imgsearch.data.fact_checksums import changed_pictures
 from imgsearch.data.lock import writer_lock
 from imgsearch.data.migrations import migrate
 from imgsearch.data.photo_store import PhotoStore
@@ -95,6 +97,33 @@ def test_everything_that_is_written_can_be_read_back(tmp_path: Path) -> None:
     assert picture.facts == facts
     assert picture.paths == (str(tmp_path / "photos" / "sub" / "a.jpg"),)
     assert picture.byte_size == 123
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        PictureFacts(1, 1, "PNG"),
+        PictureFacts(1, 1, "PNG", latitude=-0.0, longitude=1e-7),
+        PictureFacts(1, 1, "PNG", camera="Caméra \U0001f4f7", lens="'\"", keywords=("b", "É", "é")),
+    ],
+)
+def test_what_is_read_back_has_the_checksum_of_what_was_written(
+    tmp_path: Path, facts: PictureFacts
+) -> None:
+    with Catalog(tmp_path) as catalog:
+        root_id, model_id = catalog.add_root("/p"), catalog.register_model("m", "1", "s", 2)
+        other_model = catalog.register_model("other", "1", "s", 2)
+        photo = NewPhoto(FileStat(root_id, "a", 1, 2), b"h" * 32, facts, b"1234")
+        PhotoStore(catalog, model_id).store([photo])
+        # Another version of a decoder may read more; what is known stays as it was written.
+        more = replace(photo, facts=replace(facts, camera="More", keywords=("more",)))
+        PhotoStore(catalog, other_model).store([more])
+    with closing(connect_writable(tmp_path)) as connection:
+        changed = list(changed_pictures(connection))
+        words = connection.execute("SELECT word FROM keyword").fetchall()
+
+    assert changed == []
+    assert len(words) == len({word.casefold() for word in facts.keywords})
 
 
 def test_the_catalog_uses_wal_and_is_intact(indexed: Library) -> None:

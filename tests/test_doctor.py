@@ -27,6 +27,7 @@ from imgsearch.doctor.findings import DoctorReport, Finding
 from imgsearch.encoders.fake import FakeEncoder
 from imgsearch.errors import LibraryBusy, LibraryDamaged, LibraryReadOnly, LibraryTooNew
 from imgsearch.search.query import Query, terms_of
+from imgsearch.terminal import print_report
 
 COLOURS = ("red", "green", "blue", "yellow", "magenta", "cyan", "white", "black")
 SETTINGS = IndexSettings(decode_workers=1)
@@ -163,7 +164,10 @@ def test_where_there_is_no_library(tmp_path: Path) -> None:
 def to_schema_2(library: Library) -> None:
     change(library, "UPDATE meta SET value = value")
     with closing(sqlite3.connect(catalog(library))) as database:
-        database.executescript("DROP TABLE vector_checksum; PRAGMA user_version=2")
+        database.executescript(
+            "DROP TABLE vector_checksum; ALTER TABLE picture DROP COLUMN facts_crc;"
+            "ALTER TABLE saved_search DROP COLUMN crc; PRAGMA user_version=2"
+        )
 
 
 def test_an_older_library_is_migrated_with_a_backup(ill: Library, right: Answer) -> None:
@@ -197,7 +201,9 @@ def test_a_newer_library_is_not_touched(ill: Library) -> None:
 @pytest.mark.parametrize(
     "half",
     [
-        "PRAGMA user_version=2",
+        "PRAGMA user_version=3",
+        "ALTER TABLE picture DROP COLUMN facts_crc",
+        "ALTER TABLE saved_search DROP COLUMN crc",
         "DROP TABLE vector_checksum",
         "ALTER TABLE picture DROP COLUMN facts_version",
         "DROP INDEX file_picture_id",
@@ -363,6 +369,94 @@ def test_a_catalog_that_is_gone_or_under_another_name(ill: Library, right: Answe
     assert "gone" in ill.doctor().left[0].problem
 
 
+def index_in_words(library: Library, photos: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Return what `imgsearch index` says besides its summary."""
+    print_report(library.index(photos, settings=SETTINGS))
+    return capsys.readouterr().err
+
+
+def test_a_new_catalog_in_the_place_of_a_lost_one_is_told_of(
+    ill: Library, photos: Path, right: Answer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ill.backup(ill.path / "old.backup")
+    ill.close()
+    catalog(ill).unlink()
+
+    with pytest.raises(LibraryNotFound, match=r"has lost its catalog.*restore .*old\.backup"):
+        ill.search("red")
+    stopped = ill.index(photos, settings=SETTINGS, should_stop=lambda: True)
+    said = index_in_words(ill, photos, capsys)
+    again = index_in_words(ill, photos, capsys)
+
+    assert stopped.interrupted
+    assert stopped.lost_catalog
+    assert "saved searches" in said
+    assert f"imgsearch restore --force {ill.path / 'old.backup'}" in said
+    assert again == ""
+    assert answer(ill) == right
+    ill.restore(ill.path / "old.backup", force=True)
+    assert list(ill.saved_searches()) == ["mine"]
+
+
+def test_a_library_that_is_new_tells_of_no_loss(
+    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Library.open(tmp_path / "new", model=FakeEncoder()) as new:
+        (tmp_path / "new" / "faiss").mkdir(parents=True)
+        (tmp_path / "new" / "faiss" / "model-1.lock").touch()
+        (tmp_path / "new" / "writer.lock").touch()
+
+        assert index_in_words(new, photos, capsys) == ""
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_no_new_catalog_is_made_over_the_log_of_a_lost_one(
+    killed: Library, photos: Path, empty: bool
+) -> None:
+    catalog(killed).unlink()
+    if empty:
+        catalog(killed).touch()
+    log = (killed.path / "catalog.sqlite-wal").read_bytes()
+
+    with pytest.raises(LibraryDamaged, match="doctor --repair"):
+        killed.index(photos, settings=SETTINGS)
+
+    assert (killed.path / "catalog.sqlite-wal").read_bytes() == log
+    killed.doctor(repair=True)
+    assert killed.index(photos, settings=SETTINGS).unchanged == 8
+
+
+@pytest.mark.parametrize("log", [b"no log" * 1000, None])
+def test_a_log_of_which_nothing_can_be_made_is_not_in_the_way_for_ever(
+    killed: Library, photos: Path, right: Answer, log: bytes | None
+) -> None:
+    catalog(killed).unlink()
+    path = killed.path / "catalog.sqlite-wal"
+    path.write_bytes(log or path.read_bytes()[:4000])
+
+    with pytest.raises(LibraryDamaged, match=r"delete catalog\.sqlite-wal, too"):
+        killed.index(photos, settings=SETTINGS)
+    killed.doctor(repair=True)
+    report = killed.index(photos, settings=SETTINGS)
+
+    assert "lost its catalog" in report.lost_catalog
+    assert list(killed.path.glob("catalog.sqlite.log-*"))
+    assert answer(killed) == right
+
+
+def test_no_new_catalog_is_made_beside_the_old_one_under_another_name(
+    ill: Library, photos: Path, right: Answer
+) -> None:
+    catalog(ill).rename(ill.path / "similar.sqlite")
+
+    with pytest.raises(LibraryDamaged, match=r"under the name similar\.sqlite.*doctor --repair"):
+        ill.index(photos, settings=SETTINGS)
+    ill.doctor(repair=True)
+
+    assert answer(ill) == right
+    assert list(ill.saved_searches()) == ["mine"]
+
+
 def test_the_database_of_another_program_stays_where_it_is(ill: Library) -> None:
     catalog(ill).unlink()
     with closing(sqlite3.connect(catalog(ill))) as database:
@@ -373,6 +467,29 @@ def test_the_database_of_another_program_stays_where_it_is(ill: Library) -> None
 
     assert len(report.left) == 1
     assert catalog(ill).read_bytes() == before
+
+
+@pytest.mark.parametrize("mark", ["16a7", "9" * 19, ""])
+def test_a_time_of_a_scan_that_cannot_be_has_every_file_looked_into(
+    ill: Library, photos: Path, mark: str
+) -> None:
+    for _ in range(2):
+        ill.index(photos, settings=SETTINGS)
+    red, state = photos / "red.png", (photos / "red.png").stat()
+    kept = red.read_bytes()
+    try:
+        # Other content under the same size and time, which only the time of the scan can tell.
+        red.write_bytes(kept[:-1] + b"x")
+        os.utime(red, ns=(state.st_atime_ns, state.st_mtime_ns))
+        change(ill, "UPDATE meta SET value = ? WHERE key LIKE 'scanned:%'", mark)
+
+        report = ill.index(photos, settings=SETTINGS)
+    finally:
+        red.write_bytes(kept)
+        os.utime(red, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+    assert (report.changed + report.failed, report.unchanged) == (1, 7)
+    assert asked(ill, "SELECT count(*) FROM meta WHERE key LIKE 'scanned:%'") == [(1,)]
 
 
 # --- The log --------------------------------------------------------------------------------------
@@ -489,6 +606,71 @@ def test_a_vector_without_a_checksum_gets_one(ill: Library) -> None:
     cured(ill, "vectors", says="no checksum")
 
     assert asked(ill, "SELECT count(*) FROM vector_checksum") == [(8,)]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE picture SET camera = 'Nikom' WHERE id = 2",
+        "UPDATE picture SET taken_at = '2023-06-01T12:30:00' WHERE id = 2",
+        "UPDATE picture SET width = 41 WHERE id = 2",
+        "UPDATE picture SET format = 'JPEG', orientation = 3 WHERE id = 2",
+        "UPDATE picture SET byte_size = byte_size + 1 WHERE id = 2",
+        "UPDATE picture SET facts_version = 130 WHERE id = 2",
+        "UPDATE picture SET facts_crc = NULL WHERE id = 2",
+        "INSERT INTO keyword VALUES (2, 'word', 'Word')",
+    ],
+)
+def test_facts_that_are_not_what_was_stored_are_read_again(
+    ill: Library, photos: Path, damage: str
+) -> None:
+    rows = "SELECT * FROM picture LEFT JOIN keyword ON picture_id = id"
+    before = asked(ill, rows)
+    change(ill, damage)
+
+    finding = cured(ill, "facts", says=f"to be read again: {photos / 'green.png'}")
+    [note] = found(ill.doctor(), "facts")
+    report = ill.index(photos, settings=SETTINGS)
+
+    assert "1 picture " in finding.problem
+    assert (note.fault, "1 picture are to be read again" in note.problem) == (False, True)
+    assert (report.embedded, report.unchanged) == (0, 8)
+    assert asked(ill, rows) == before
+    assert found(ill.doctor(), "facts") == []
+
+
+def test_facts_of_photos_that_are_away_wait_until_they_are_back(
+    ill: Library, photos: Path, tmp_path: Path
+) -> None:
+    [before] = asked(ill, "SELECT * FROM picture WHERE id = 2")
+    change(ill, "UPDATE picture SET camera = 'Nikom' WHERE id = 2")
+    change(ill, "UPDATE root SET path = ?", str(tmp_path / "unplugged"))
+    ill.doctor(repair=True)
+    (tmp_path / "other").mkdir()
+    ill.index(tmp_path / "other", settings=SETTINGS)
+
+    waiting = found(ill.doctor(), "facts")
+    change(ill, "UPDATE root SET path = ? WHERE id = 1", str(photos))
+    ill.index(photos, settings=SETTINGS)
+
+    assert len(waiting) == 1
+    assert asked(ill, "SELECT * FROM picture WHERE id = 2") == [before]
+
+
+def test_a_quick_look_passes_over_facts(ill: Library) -> None:
+    change(ill, "UPDATE picture SET camera = 'Nikom' WHERE id = 2")
+
+    assert ill.doctor(quick=True).is_healthy
+    assert not ill.doctor().is_healthy
+
+
+def test_a_saved_search_that_is_not_what_was_saved_is_named(ill: Library) -> None:
+    change(ill, "UPDATE saved_search SET query = replace(query, 'red', 'rad')")
+
+    finding = cured(ill, "searches", says="'mine' is now")
+
+    assert "rad" in finding.items[0]
+    assert list(ill.saved_searches()) == ["mine"]
 
 
 def test_a_wrong_dimension_of_a_model_is_set_right(ill: Library, right: Answer) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from attack import Attack, Outcome, Setting
-from PIL import Image
+from PIL import ExifTags, Image
 
 from imgsearch import ImgsearchError, IndexSettings, Library, SearchHit
 from imgsearch.data.connection import SCHEMA_VERSION
@@ -31,7 +31,8 @@ _PHOTOS = 60
 # A step that takes longer hangs (seconds).
 _PATIENCE = 120.0
 
-Answers = dict[str, list[tuple[str, float]]]
+# By word: path, score and facts of all photos.
+Answers = dict[str, list[tuple[str, float, str]]]
 
 
 def opened(library: Path) -> Library:
@@ -40,16 +41,21 @@ def opened(library: Path) -> Library:
 
 
 def make_photos(folder: Path, count: int, seed: int) -> None:
-    """Write photos of random colours, all different."""
+    """Write photos of random colours, all different, with facts of every kind."""
     colours = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         colour = tuple(colours.randrange(256) for _ in range(3))
-        Image.new("RGB", (40 + number % 7, 30), colour).save(folder / f"{number:04}.jpg")
+        exif = Image.Exif()
+        exif[ExifTags.Base.Make], exif[ExifTags.Base.Model] = "Soak", f"Model {number % 5}"
+        exif[ExifTags.Base.DateTime] = f"2023:06:{1 + number % 28:02} 12:{number % 60:02}:00"
+        exif[ExifTags.Base.XPKeywords] = f"word{number % 9};every".encode("utf-16-le")
+        path = folder / f"{number:04}.jpg"
+        Image.new("RGB", (40 + number % 7, 30), colour).save(path, exif=exif)
 
 
 def answers(library: Path) -> Answers:
-    """Return paths and scores of all photos for every word, as a query gives them."""
+    """Return paths, scores and facts of all photos for every word, as a query gives them."""
     with opened(library) as one:
         found = {
             word: one.search(word, limit=10_000, cut_off=False, group=False) for word in _WORDS
@@ -58,8 +64,8 @@ def answers(library: Path) -> Answers:
     return {word: _in_order(hits) for word, hits in found.items()}
 
 
-def _in_order(hits: Iterable[SearchHit]) -> list[tuple[str, float]]:
-    scored = [(hit.path, round(hit.score, 3)) for hit in hits]
+def _in_order(hits: Iterable[SearchHit]) -> list[tuple[str, float, str]]:
+    scored = [(hit.path, round(hit.score, 3), f"{hit.byte_size} {hit.facts}") for hit in hits]
     return sorted(scored, key=lambda one: (-one[1], one[0]))
 
 
@@ -149,17 +155,20 @@ def damage_once(library: Path, rng: random.Random) -> str:
     return f"{path.name}: {rng.choice(_DAMAGES)(path, files, rng)}"
 
 
-def _first_use(library: Path, photos: Path, what: str) -> str | None:
-    """Use a damaged library before any doctor sees it; only errors for users may come of it."""
+def _first_use(library: Path, photos: Path, what: str) -> bool:
+    """Use a damaged library before any doctor sees it; only errors for users may come of it.
+
+    Return whether it was told that the catalog was gone, and what was lost with it.
+    """
     try:
         if what == "query":
             answers(library)
         elif what == "index":
             with opened(library) as one:
-                one.index(photos, settings=_SETTINGS)
-    except ImgsearchError as error:
-        return type(error).__name__
-    return None
+                return bool(one.index(photos, settings=_SETTINGS).lost_catalog)
+    except ImgsearchError:
+        return False
+    return False
 
 
 def _examined(library: Path, repair: bool) -> tuple[list[str], list[str]]:
@@ -172,25 +181,32 @@ def _examined(library: Path, repair: bool) -> tuple[list[str], list[str]]:
     )
 
 
-def _indexed(library: Path, photos: Path) -> None:
+def _indexed(library: Path, photos: Path) -> bool:
+    """Index, and return whether it was told that the catalog was gone."""
     with opened(library) as one:
-        one.index(photos, settings=_SETTINGS)
+        return bool(one.index(photos, settings=_SETTINGS).lost_catalog)
 
 
-def _saved(library: Path) -> list[str]:
+def _saved(library: Path) -> str:
     with opened(library) as one:
-        return list(one.saved_searches())
+        return repr(one.saved_searches())
 
 
 def _round(
-    library: Path, photos: Path, wanted: Answers, what: str, log_damaged: bool, seen: Counter[str]
+    library: Path,
+    photos: Path,
+    wanted: Answers,
+    saved: str,
+    what: str,
+    log_damaged: bool,
+    seen: Counter[str],
 ) -> str | None:
     """Take one damaged library through query or index, doctor, repair, index; return what broke.
 
     Where the log was damaged and something else used the library first, SQLite has passed over what
     was behind the damage without a word, and nobody can tell any more that a search was saved.
     """
-    _, error = in_child(_first_use, library, photos, what)
+    told, error = in_child(_first_use, library, photos, what)
     if error:
         return f"{what} on a damaged library: {error}"
     found, error = in_child(_examined, library, False)
@@ -205,7 +221,7 @@ def _round(
         return None
     if found[0] and not (left[0] or left[1]):
         return f"doctor found {found[0]}, and doctor --repair did not"
-    _, error = in_child(_indexed, library, photos)
+    told_later, error = in_child(_indexed, library, photos)
     if error:
         return f"index after the repair ({left}): {error}"
     got, error = in_child(answers, library)
@@ -214,9 +230,9 @@ def _round(
     if got != wanted:
         return f"other answers after {left}"
     names, error = in_child(_saved, library)
-    passed_over = log_damaged and what != "nothing"
-    if error or (names != ["mine"] and not (left[0] or left[1] or passed_over)):
-        return f"the saved search is gone, and nobody said so: {error}"
+    said = left[0] or left[1] or told or told_later or (log_damaged and what != "nothing")
+    if error or (names != saved and not said):
+        return f"the saved search is gone or another one, and nobody said so: {error}"
     again, error = in_child(_examined, library, False)
     if error or again[0]:
         return f"not healthy in the end: {error or again[0]}"
@@ -251,6 +267,8 @@ def damage(setting: Setting) -> Outcome:
     photos, *pristine = made
     wanted, error = in_child(answers, pristine[0])
     assert error is None, error
+    saved, error = in_child(_saved, pristine[0])
+    assert error is None, error
     for number in range(setting.times(200)):
         rng = random.Random(setting.seed * 1_000_003 + number)
         # In one place always: the answers hold paths of photos, and caches the library's.
@@ -259,7 +277,7 @@ def damage(setting: Setting) -> Outcome:
         shutil.copytree(rng.choice(pristine), copy)
         done = "; ".join(damage_once(copy, rng) for _ in range(rng.choice([1, 1, 1, 2, 3])))
         what = rng.choice(["query", "index", "nothing"])
-        broken = _round(copy, photos, wanted, what, "-wal" in done, seen)
+        broken = _round(copy, photos, wanted, saved, what, "-wal" in done, seen)
         outcome.times += 1
         if broken:
             outcome.broken.append(f"{number} ({done}; first {what}): {broken}")

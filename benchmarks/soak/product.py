@@ -238,7 +238,7 @@ def _read(library: Path, query: str, name: str = CATALOG) -> list[Any]:
 
 
 def turn_into_schema_1(library: Path) -> None:
-    """Take out of a catalog what the schemas 2 and 3 have brought."""
+    """Take out of a catalog what the schemas 2 to 4 have brought."""
     with closing(sqlite3.connect(library / CATALOG)) as database:
         for statement in (
             "DROP TABLE vector_checksum",
@@ -246,6 +246,7 @@ def turn_into_schema_1(library: Path) -> None:
             "DROP TABLE saved_search",
             "ALTER TABLE picture DROP COLUMN rating",
             "ALTER TABLE picture DROP COLUMN facts_version",
+            "ALTER TABLE picture DROP COLUMN facts_crc",
             "PRAGMA user_version=1",
         ):
             database.execute(statement)

@@ -26,6 +26,7 @@ from imgsearch.data.connection import (
     translate,
     translated_errors,
 )
+from imgsearch.data.lost_catalog import lost_catalog
 from imgsearch.data.migrations import migrate
 from imgsearch.data.paths import to_stored
 from imgsearch.data.presence import PLACES_KEY
@@ -35,6 +36,8 @@ from imgsearch.data.schema import Base, Embedding, Failure, File, Meta, Model, R
 GENERATION_KEY = "generation"
 LIBRARY_ID_KEY = "library_id"
 ACTIVE_MODEL_KEY = "active_model_id"
+# What to tell of a catalog that was lost before this one was made; until it was told.
+LOSS_KEY = "lost_catalog"
 
 
 class Catalog:
@@ -50,6 +53,7 @@ class Catalog:
 
         Raises LibraryReadOnly, LibraryDamaged, LibraryTooNew, LibraryFull or LibraryBusy.
         """
+        lost = lost_catalog(library)
         self.library = library
         self._rehearsal: Session | None = None
         self._turn = threading.RLock()
@@ -59,7 +63,7 @@ class Catalog:
             with translated_errors(library):
                 version = schema_version(connection)
                 if version == 0:
-                    self._create()
+                    self._create("" if lost is None else lost.begun_anew)
                 elif version < SCHEMA_VERSION:
                     migrate(connection, library, SCHEMA_VERSION)
         except BaseException:
@@ -168,7 +172,7 @@ class Catalog:
         finally:
             self._connection.execute("PRAGMA foreign_keys=ON")
 
-    def _create(self) -> None:
+    def _create(self, loss: str) -> None:
         with self.transaction() as session:
             Base.metadata.create_all(session.connection())
             session.execute(
@@ -176,10 +180,21 @@ class Catalog:
                 [
                     {"key": LIBRARY_ID_KEY, "value": uuid.uuid4().hex},
                     {"key": GENERATION_KEY, "value": "0"},
+                    *([{"key": LOSS_KEY, "value": loss}] if loss else []),
                 ],
             )
             session.execute(text(f"PRAGMA application_id={APPLICATION_ID}"))
             session.execute(text(f"PRAGMA user_version={SCHEMA_VERSION}"))
+
+    def loss(self) -> str:
+        """Return what is to be told of a catalog that was lost before this one; "" for nothing."""
+        with self.transaction() as session:
+            return session.scalar(select(Meta.value).where(Meta.key == LOSS_KEY)) or ""
+
+    def forget_loss(self) -> None:
+        """Note that it was told."""
+        with self.transaction() as session:
+            session.execute(delete(Meta).where(Meta.key == LOSS_KEY))
 
     def find_model(self, name: str, revision: str) -> int:
         """Return the id of the model's row, or 0, which no row has."""

@@ -17,7 +17,6 @@ from imgsearch.errors import (
     LibraryError,
     LibraryFaulty,
     LibraryFull,
-    LibraryNotFound,
     LibraryReadOnly,
     LibraryTooNew,
 )
@@ -25,7 +24,7 @@ from imgsearch.errors import (
 CATALOG_NAME = "catalog.sqlite"
 # The folder of the caches that belong to models (see `vector_cache`).
 CACHE_FOLDER = "faiss"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # "imgs" in ASCII, kept in the SQLite header so that another program's database is never touched.
 APPLICATION_ID = 0x696D6773
 # No page of a database is smaller (bytes).
@@ -79,9 +78,9 @@ def connect_read_only(library: Path) -> sqlite3.Connection:
     """
     path = catalog_path(library)
     if not path.is_file():
-        raise LibraryNotFound(
-            f"There is no library in {library} yet. Make one with: imgsearch index FOLDER"
-        )
+        from imgsearch.data.lost_catalog import catalog_not_found
+
+        raise catalog_not_found(library)
     with translated_errors(library):
         check_size(library)
         connection = sqlite3.connect(
@@ -108,10 +107,17 @@ def connect_read_only(library: Path) -> sqlite3.Connection:
 def check_size(library: Path) -> None:
     """Refuse a catalog file that is too short for a database, which SQLite would overwrite.
 
+    So is an empty one beside a log that is not: SQLite would delete the log.
+
     Nothing here opens the file: closing it would release the locks that SQLite holds for other
     connections of this process (POSIX locks belong to a process and a file).
     """
-    if 0 < catalog_path(library).stat().st_size < _SMALLEST_DATABASE:
+    size = catalog_path(library).stat().st_size
+    if size == 0:
+        from imgsearch.data.lost_catalog import lost_catalog
+
+        lost_catalog(library)
+    elif size < _SMALLEST_DATABASE:
         raise damaged(library)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from imgsearch.data.checksums import define_checksum
 from imgsearch.data.connection import catalog_path, connect_read_only, schema_version
 from imgsearch.data.copies import copy_database, draft_of
+from imgsearch.data.fact_checksums import seal_missing
 
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -45,10 +46,17 @@ def _add_checksums(connection: sqlite3.Connection) -> None:
     )
 
 
+def _add_fact_checksums(connection: sqlite3.Connection) -> None:
+    """Turn schema 3 into 4; `seal_missing` fills the columns when all steps are done."""
+    connection.execute("ALTER TABLE picture ADD COLUMN facts_crc BLOB")
+    connection.execute("ALTER TABLE saved_search ADD COLUMN crc BLOB")
+
+
 # MIGRATIONS[n] turns schema n into schema n + 1, inside a transaction that the caller holds.
 MIGRATIONS: Mapping[int, Migration] = {
     1: _add_keywords_and_saved_searches,
     2: _add_checksums,
+    3: _add_fact_checksums,
 }
 
 
@@ -113,3 +121,4 @@ def _take_steps(
     for version in range(schema_version(connection), target):
         migrations[version](connection)
         connection.execute(f"PRAGMA user_version={version + 1}")
+    seal_missing(connection)

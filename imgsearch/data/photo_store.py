@@ -5,24 +5,25 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
-from operator import attrgetter
+from typing import Any
 
 from sqlalchemy import delete, exists, func, select, text
 
 from imgsearch.data.bulk import ROWS, execute_rows
 from imgsearch.data.catalog import Catalog, bump_generation
 from imgsearch.data.checksums import checksum
+from imgsearch.data.fact_checksums import (
+    FACT_COLUMNS,
+    fact_values,
+    facts_checksum,
+    keyword_rows,
+)
 from imgsearch.data.keyword_store import add_keywords
 from imgsearch.data.paths import to_stored
 from imgsearch.data.presence import PLACES_KEY
-from imgsearch.data.records import FACTS_VERSION, FileFailure, FileStat, NewPhoto, PictureFacts
+from imgsearch.data.records import FACTS_VERSION, FileFailure, FileStat, NewPhoto
 from imgsearch.data.schema import Embedding, File, Meta, Picture, Root
 from imgsearch.errors import RootUnknown
-
-# The facts that are columns of the table of pictures.
-_FACTS = [one.name for one in fields(PictureFacts) if one.name in Picture.__table__.columns]
-_fact_values = attrgetter(*_FACTS)
 
 _KNOWN = f"""
 SELECT content_hash, id FROM picture
@@ -30,8 +31,8 @@ WHERE EXISTS (SELECT 1 FROM embedding WHERE model_id = ? AND picture_id = pictur
 AND content_hash IN (VALUES {ROWS})
 """
 _ADD_PICTURES = f"""
-INSERT INTO picture (content_hash, byte_size, facts_version, {", ".join(_FACTS)}) VALUES {ROWS}
-ON CONFLICT DO NOTHING RETURNING content_hash, id
+INSERT INTO picture (content_hash, byte_size, {", ".join(FACT_COLUMNS)}, facts_version, facts_crc)
+VALUES {ROWS} ON CONFLICT DO NOTHING RETURNING content_hash, id
 """
 _PICTURE_IDS = f"SELECT content_hash, id FROM picture WHERE content_hash IN (VALUES {ROWS})"
 _ADD_EMBEDDINGS = f"""
@@ -96,12 +97,12 @@ class PhotoStore:
         if not photos:
             return {}
         by_hash = {photo.content_hash: photo for photo in photos}
-        pictures = [
-            (photo.content_hash, photo.file.size, FACTS_VERSION, *_fact_values(photo.facts))
-            for photo in by_hash.values()
-        ]
+        words = {key: keyword_rows(photo.facts) for key, photo in by_hash.items()}
+        pictures = [_picture_row(photo, words[key]) for key, photo in by_hash.items()]
         with self._catalog.statements() as connection:
             ids: dict[bytes, int] = dict(execute_rows(connection, _ADD_PICTURES, pictures))
+            # Only of new ones: what is known of the others has its checksum, and stays as it is.
+            add_keywords(connection, {id_: words[key] for key, id_ in ids.items()})
             others = [(content_hash,) for content_hash in by_hash if content_hash not in ids]
             ids.update(execute_rows(connection, _PICTURE_IDS, others))
             vectors = [
@@ -112,7 +113,6 @@ class PhotoStore:
             # A vector that was there already has its checksum already, which then stays.
             sums = [(*key, checksum(vector)) for *key, vector in vectors]
             execute_rows(connection, _ADD_CHECKSUMS, sums)
-            add_keywords(connection, {ids[key]: one.facts.keywords for key, one in by_hash.items()})
             _link(connection, [(photo.file, ids[photo.content_hash]) for photo in photos])
         return ids
 
@@ -236,6 +236,12 @@ def _link(connection: sqlite3.Connection, files: Sequence[tuple[FileStat, int]])
 def _mark_orphans(connection: sqlite3.Connection, candidates: Iterable[tuple[int]]) -> None:
     """Note of those `candidates` that no file shows any more since when that is so."""
     execute_rows(connection, _MARK_ORPHANS, sorted(set(candidates)), time.time())
+
+
+def _picture_row(photo: NewPhoto, words: Sequence[tuple[str, str]]) -> tuple[Any, ...]:
+    values = fact_values(photo.facts)
+    crc = facts_checksum(photo.content_hash, photo.file.size, values, words)
+    return photo.content_hash, photo.file.size, *values, FACTS_VERSION, crc
 
 
 def _stored(file: FileStat) -> tuple[int, str | bytes, int, int]:

@@ -19,6 +19,8 @@ _MOMENT_LENGTH = 19
 # pictures that were read by an older version. 1: EXIF's time, camera, lens and place. 2: also
 # rating and keywords, from EXIF, XMP and IPTC.
 FACTS_VERSION = 2
+# The version of facts that were found to be damaged: the next run decodes the picture again.
+SUSPECT_VERSION = 0
 
 
 @dataclass(frozen=True, slots=True)

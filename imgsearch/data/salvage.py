@@ -9,7 +9,9 @@ from pathlib import Path
 
 from imgsearch.data.checksums import CHECKSUM_BYTES, checksum
 from imgsearch.data.connection import APPLICATION_ID, BUSY_TIMEOUT_SECONDS, SCHEMA_VERSION
+from imgsearch.data.fact_checksums import seal_missing
 from imgsearch.data.raw_pages import RawPages, Record, Value
+from imgsearch.data.records import SUSPECT_VERSION
 from imgsearch.data.wal import read_log
 
 # In the order in which rows may refer to each other.
@@ -138,6 +140,8 @@ class _Found:
         result.doubtful_files = self._doubt_files()
         self._set_orphans()
         self._complete()
+        # Those of an older schema, which have none.
+        seal_missing(self._catalog)
         result.lost_names = self._lost_names()
         for table in TABLES:
             (result.rows[table],) = self._catalog.execute(
@@ -224,6 +228,9 @@ class _Found:
         self._catalog.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
 
+# A checksum that nothing has: of a row that has lost its own.
+_WRONG = b""
+_HASH_BYTES = 32
 _NOTHING: tuple[str, tuple[Value, ...]] = ("", ())
 
 
@@ -238,7 +245,10 @@ def _row(record: Record) -> tuple[str, tuple[Value, ...]]:
         case 3 if kinds == "iib":
             return "embedding", values
         case 3 if kinds[:2] == "ss" and kinds[2] in "if":
-            return "saved_search", values
+            # From before a column was added.
+            return "saved_search", (*values, None)
+        case 4 if kinds[:2] == "ss" and kinds[2] in "if" and kinds[3] in "bn":
+            return "saved_search", (*values[:3], values[3] or _WRONG)
         case 4 if kinds[0] == "n" and kinds[1] in "sb" and kinds[2] in "if" and kinds[3] in "nif":
             return "root", _with_id(record)
         case 5 if kinds == "nsssi":
@@ -247,12 +257,21 @@ def _row(record: Record) -> tuple[str, tuple[Value, ...]]:
             return "file", _with_id(record)
         case 8 if kinds[2] in "sb" and kinds[:2] + kinds[3:7] == "niiiss" and kinds[7] in "if":
             return "failure", _with_id(record)
-        case 13 | 14 | 15 if kinds.startswith("nbiiisi") and len(bytes(values[1] or b"")) == 32:  # type: ignore[arg-type]
-            # Rows from before a column was added have fewer values.
-            columns = (*_with_id(record), *(None, 1)[len(values) - 13 :])
-            # Version 0: the next run of the indexer reads the facts again.
-            return "picture", (*columns[:-1], 0) if record.garbled else columns
+        case 13 | 14 | 15 | 16 if kinds.startswith("nbiiisi"):
+            return _picture(record)
     return _NOTHING
+
+
+def _picture(record: Record) -> tuple[str, tuple[Value, ...]]:
+    """Return the columns of a picture; rows from before a column was added have fewer values."""
+    columns = [*_with_id(record), *(None, 1, None)[len(record.values) - 13 :]]
+    if not isinstance(columns[1], bytes) or len(columns[1]) != _HASH_BYTES:
+        return _NOTHING
+    if record.garbled or not isinstance(columns[14], int):
+        columns[14] = SUSPECT_VERSION
+    if len(record.values) == 16 and columns[15] is None:
+        columns[15] = _WRONG
+    return "picture", tuple(columns)
 
 
 def _entry(record: Record) -> tuple[str, tuple[Value, ...]]:

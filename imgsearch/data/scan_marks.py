@@ -8,6 +8,7 @@ clock after it was read. The time of its last change of status (ctime) does, bec
 from __future__ import annotations
 
 import os
+import re
 import time
 
 from imgsearch.data.catalog import Catalog
@@ -15,6 +16,9 @@ from imgsearch.data.scopes import Scope
 
 # A file's times are those of the last tick of the kernel's clock: 10 ms at most on Linux.
 _TICK_NS = 20_000_000
+# The clock of a machine with two systems is hours off until it is set.
+_CLOCK_TOLERANCE_NS = 86_400 * 1_000_000_000
+_MARK = re.compile(r"-?[0-9]{1,19}")
 
 
 def file_clock_ns() -> int:
@@ -39,7 +43,10 @@ def file_clock_ns() -> int:
 
 
 def last_scan(catalog: Catalog, scope: Scope) -> int | None:
-    """Return when a scan of all of `scope`, that came to its end, began (ns), or None."""
+    """Return when a scan of all of `scope`, that came to its end, began (ns), or None.
+
+    0, so that every file is looked into, where what the catalog says of it cannot be true.
+    """
     parts = scope.prefix.split(os.sep) if scope.prefix else []
     outer = [os.sep.join(parts[:depth]) for depth in range(len(parts) + 1)]
     with catalog.statements() as connection:
@@ -47,7 +54,14 @@ def last_scan(catalog: Catalog, scope: Scope) -> int | None:
             connection.execute("SELECT value FROM meta WHERE key = ?", (_key(scope, one),))
             for one in outer
         ]
-        return max((int(row[0]) for rows in found for row in rows), default=None)
+        marks = [str(row[0]) for rows in found for row in rows]
+    return max((_believed(mark) for mark in marks), default=None)
+
+
+def _believed(mark: str) -> int:
+    """Return the time (ns) that was stored, or 0 for one that a damaged row tells."""
+    latest = time.time_ns() + _CLOCK_TOLERANCE_NS
+    return int(mark) if _MARK.fullmatch(mark) and int(mark) <= latest else 0
 
 
 def note_scan(catalog: Catalog, scope: Scope, began_ns: int) -> None:

@@ -36,7 +36,13 @@ from imgsearch.data.bulk import ROWS, execute_rows
 from imgsearch.data.catalog import Catalog
 from imgsearch.data.known_files import KnownFiles
 from imgsearch.data.paths import from_stored, to_stored
-from imgsearch.data.records import FACTS_VERSION, FailureKind, FileStat, ScannedRow
+from imgsearch.data.records import (
+    FACTS_VERSION,
+    SUSPECT_VERSION,
+    FailureKind,
+    FileStat,
+    ScannedRow,
+)
 from imgsearch.data.schema import Embedding, Failure, File, PathText, Picture
 from imgsearch.data.scopes import Scope
 
@@ -113,10 +119,15 @@ class PendingFile:
 
 @dataclass(frozen=True, slots=True)
 class OutdatedPicture:
-    """A picture whose facts an older version has read, and a file that shows it."""
+    """A picture whose facts are to be read again, and a file that shows it.
+
+    `suspect`: nothing that the catalog says of it is certain, but the hash of its content.
+    """
 
     picture_id: int
     file: FileStat
+    content_hash: bytes
+    suspect: bool
 
 
 class ScanTable:
@@ -227,7 +238,7 @@ class ScanTable:
         while True:
             found = _outdated()
             statement = (
-                select(found.c.picture_id, _scanned)
+                select(found.c.picture_id, found.c.content_hash, found.c.facts_version, _scanned)
                 .join(_scanned, _scanned.c.id == found.c.scanned_id)
                 .where(found.c.picture_id > last)
                 .order_by(found.c.picture_id)
@@ -239,7 +250,8 @@ class ScanTable:
                 return
             for row in page:
                 file = FileStat(row.root_id, row.path, row.size, row.mtime_ns)
-                yield OutdatedPicture(row.picture_id, file)
+                suspect = row.facts_version == SUSPECT_VERSION
+                yield OutdatedPicture(row.picture_id, file, row.content_hash, suspect)
             last = page[-1].picture_id
 
     def find_gone(self, scopes: list[Scope], unreadable: list[Scope]) -> int:
@@ -373,7 +385,12 @@ def _outdated() -> Subquery:
     Files that were touched have been looked at by then.
     """
     return (
-        select(File.picture_id, func.min(_scanned.c.id).label("scanned_id"))
+        select(
+            File.picture_id,
+            Picture.content_hash,
+            Picture.facts_version,
+            func.min(_scanned.c.id).label("scanned_id"),
+        )
         .join(Picture, Picture.id == File.picture_id)
         .join(_scanned, _as_scanned(File))
         .where(Picture.facts_version < FACTS_VERSION)

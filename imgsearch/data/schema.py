@@ -108,6 +108,8 @@ class Picture(Base):
     orphaned_at: Mapped[float | None]
     rating: Mapped[int | None]
     facts_version: Mapped[int] = mapped_column(default=FACTS_VERSION, server_default="1")
+    # CRC-32 of the facts and keywords, by `fact_checksums`. The last column: salvage counts them.
+    facts_crc: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class Keyword(Base):
@@ -190,10 +192,11 @@ class Failure(Base):
 
 
 class SavedSearch(Base):
-    """A search under a name; `query` is JSON."""
+    """A search under a name; `query` is JSON, `crc` by `fact_checksums`."""
 
     __tablename__ = "saved_search"
 
     name: Mapped[str] = mapped_column(primary_key=True)
     query: Mapped[str]
     created_at: Mapped[float]
+    crc: Mapped[bytes | None] = mapped_column(LargeBinary)

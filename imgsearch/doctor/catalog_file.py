@@ -13,7 +13,6 @@ from enum import Enum, auto
 from pathlib import Path
 
 from imgsearch.data.connection import (
-    APPLICATION_ID,
     NO_TEXT,
     SCHEMA_VERSION,
     catalog_path,
@@ -24,11 +23,10 @@ from imgsearch.data.connection import (
     translated_errors,
 )
 from imgsearch.data.copies import draft_of, flush, flush_folder
+from imgsearch.data.lost_catalog import has_traces, misplaced_catalog
 from imgsearch.data.restoring import aside_name, put_aside
 from imgsearch.data.salvage import UNKNOWN_TIME, Salvaged, salvage
 from imgsearch.data.schema_check import differences
-from imgsearch.data.signature_store import FILE_NAME as SIMILAR
-from imgsearch.data.thumbnail_store import FILE_NAME as THUMBNAILS
 from imgsearch.data.wal import frames_promised, read_log
 from imgsearch.doctor.findings import Finding
 from imgsearch.doctor.patient import Check, Patient, counted, index_again, some
@@ -141,7 +139,10 @@ def _take_over_log(library: Path) -> None:
     """Keep the log under another name, and let SQLite take what it can from it."""
     path = f"{catalog_path(library)}-wal"
     shutil.copyfile(path, f"{aside_name(library, 'log')}-wal")
-    # A catalog that cannot be opened is the next check's business.
+    if not os.path.lexists(catalog_path(library)):
+        # SQLite would delete the log; what is readable of it is the next check's business.
+        return
+    # So is a catalog that cannot be opened.
     with suppress(LibraryError), closing(connect_writable(library)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -174,9 +175,9 @@ def check_catalog(patient: Patient) -> tuple[str, list[Finding]]:
             return "of a newer imgsearch", [_newer(diagnosis)]
         case State.OLDER:
             return "of an older imgsearch", [_migrated(patient)]
-        case State.EMPTY if not _traces(patient.library):
+        case State.EMPTY if not has_traces(patient.library):
             return "new, nothing in it yet", []
-    path = _misplaced(patient.library)
+    path = misplaced_catalog(patient.library)
     if path is not None:
         return "not in its place", [_moved_back(patient, path)]
     if diagnosis.state is State.DAMAGED and _is_fine_without_log(patient.library):
@@ -206,27 +207,6 @@ def _migrated(patient: Patient) -> Finding:
         mended=patient.repair,
         fault=patient.repair,
     )
-
-
-def _traces(library: Path) -> bool:
-    """Tell whether there are caches of a catalog that was not empty."""
-    return any(library.glob("faiss/model-*")) or (library / THUMBNAILS).exists()
-
-
-def _misplaced(library: Path) -> Path | None:
-    """Return the file of the library that is its catalog under a cache's name, if one is."""
-    for name in (THUMBNAILS, SIMILAR):
-        path = library / name
-        if not path.is_file() or not path.stat().st_size:
-            continue
-        with (
-            suppress(sqlite3.Error, LibraryError, UnicodeDecodeError),
-            closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection,
-        ):
-            (application,) = connection.execute("PRAGMA application_id").fetchone()
-            if application == APPLICATION_ID and schema_version(connection):
-                return path
-    return None
 
 
 def _moved_back(patient: Patient, path: Path) -> Finding:
@@ -268,10 +248,7 @@ def _rid_of_log(patient: Patient) -> Finding:
     path = Path(f"{catalog_path(patient.library)}-wal")
     items: tuple[str, ...] = ()
     if patient.repair:
-        kept = Path(f"{aside_name(patient.library, 'log')}-wal")
-        os.replace(path, kept)
-        Path(f"{catalog_path(patient.library)}-shm").unlink(missing_ok=True)
-        items = (f"the log is now {kept.name}",)
+        items = (f"the log is now {_log_put_aside(patient.library).name}",)
         patient.readable = diagnose(patient.library).state is State.FINE
     return Finding(
         f"The log {path.name} does not belong to the catalog, which is intact without it.",
@@ -281,6 +258,14 @@ def _rid_of_log(patient: Patient) -> Finding:
         items=items,
         mended=patient.repair,
     )
+
+
+def _log_put_aside(library: Path) -> Path:
+    """Give the log another name, and return that. Raises FileNotFoundError where there is none."""
+    kept = Path(f"{aside_name(library, 'log')}-wal")
+    os.replace(f"{catalog_path(library)}-wal", kept)
+    Path(f"{catalog_path(library)}-shm").unlink(missing_ok=True)
+    return kept
 
 
 def _salvaged(patient: Patient, diagnosis: Diagnosis) -> Finding:
@@ -316,7 +301,11 @@ def _salvaged(patient: Patient, diagnosis: Diagnosis) -> Finding:
 
 def _hopeless(patient: Patient, problem: str, diagnosis: Diagnosis) -> Finding:
     items = diagnosis.complaints
-    if diagnosis.state is State.DAMAGED and not _is_a_database(catalog_path(patient.library)):
+    if diagnosis.state in (State.MISSING, State.EMPTY):
+        # Where nothing can be made of the log, it must not be in the way of a new catalog.
+        with suppress(FileNotFoundError):
+            items = (*items, f"the log is now {_log_put_aside(patient.library).name}")
+    elif not _is_a_database(catalog_path(patient.library)):
         kept = put_aside(patient.library, "damaged")
         catalog_path(patient.library).unlink()
         items = (*items, f"the damaged file is now {kept.name}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imgsearch.data.connection import catalog_path, translated_errors
 from imgsearch.data.lock import writer_lock
-from imgsearch.doctor import caches, catalog_file, catalog_rows, surroundings
+from imgsearch.doctor import caches, catalog_file, catalog_rows, fact_rows, surroundings
 from imgsearch.doctor.catalog_file import State, diagnose, shared_memory
 from imgsearch.doctor.findings import CheckResult, DoctorReport, Finding
 from imgsearch.doctor.patient import Check, Patient
@@ -20,6 +20,7 @@ CHECKS: tuple[Check, ...] = (
     *surroundings.BEFORE,
     *catalog_file.CHECKS,
     *catalog_rows.CHECKS,
+    *fact_rows.CHECKS,
     *caches.CHECKS,
     *surroundings.AFTER,
 )

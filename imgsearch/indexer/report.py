@@ -45,6 +45,7 @@ class IndexReport:
     therefore left as they were; `moved_roots`: old and new path of those that were found again
     elsewhere; `doubtful_roots`: folders, each with the offline roots whose files it may hold.
     `without_vectors`: pictures of other folders that the model in use has not embedded yet.
+    `lost_catalog` is what to tell of a catalog that was gone, so that a new one was begun; or "".
     `active_model` is the one that queries use after the run: until a new model has the vectors of
     all pictures, the one before. `profile`: where the time went, if that was asked for.
     """
@@ -69,6 +70,7 @@ class IndexReport:
     without_vectors: int = 0
     active_model: str = ""
     profile: IndexProfile | None = None
+    lost_catalog: str = ""
 
     @property
     def seen_any(self) -> bool:

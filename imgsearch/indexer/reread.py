@@ -1,4 +1,7 @@
-"""Reading metadata again that an older version has read less of. The pixels are not decoded."""
+"""Reading facts again: those that an older version has read less of, and those that were damaged.
+
+For the former, the pixels are not decoded.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from imgsearch.data.catalog import Catalog
+from imgsearch.data.fact_checksums import FACT_COLUMNS
 from imgsearch.data.keyword_store import replace_details
 from imgsearch.data.records import FailureKind, FileFailure
-from imgsearch.data.scan_table import ScanTable
+from imgsearch.data.scan_table import OutdatedPicture, ScanTable
 from imgsearch.encoders.base import Preprocessing
 from imgsearch.indexer.decode_pool import DecodePool
-from imgsearch.indexer.decode_process import Details, Outcome, Request
+from imgsearch.indexer.decode_process import Decoded, Details, Outcome, Request
 from imgsearch.indexer.report import Progress, ProgressCallback
 from imgsearch.settings import IndexSettings
 
@@ -42,23 +46,23 @@ def reread_details(
     if not total:
         return True
     started, shown, done = time.monotonic(), 0.0, 0
-    pictures: dict[tuple[int, str], int] = {}
+    pictures: dict[tuple[int, str], OutdatedPicture] = {}
 
     def requests() -> Iterator[Request]:
         for item in table.outdated():
-            pictures[item.file.root_id, item.file.path] = item.picture_id
+            pictures[item.file.root_id, item.file.path] = item
             path = os.path.join(root_paths[item.file.root_id], item.file.path)
-            yield Request(item.file, path, details_only=True)
+            yield Request(item.file, path, details_only=not item.suspect)
 
     batch: dict[int, dict[str, Any]] = {}
     stopped = False
     with DecodePool(preprocessing, settings.limits, settings.worker_count()) as pool:
         for outcomes in pool.outcomes(requests(), PICTURES_AT_ONCE):
             for outcome in outcomes:
-                picture_id = pictures.pop((outcome.file.root_id, outcome.file.path))
-                values = _values(outcome)
+                picture = pictures.pop((outcome.file.root_id, outcome.file.path))
+                values = _values(outcome, picture)
                 if values is not None:
-                    batch[picture_id] = values
+                    batch[picture.picture_id] = values
                 done += 1
             if len(batch) >= _BATCH:
                 replace_details(catalog, batch)
@@ -74,9 +78,13 @@ def reread_details(
     return not stopped
 
 
-def _values(outcome: Outcome) -> dict[str, Any] | None:
+def _values(outcome: Outcome, picture: OutdatedPicture) -> dict[str, Any] | None:
     """Return the details to store, none at all for what will not say more the next time either."""
     if isinstance(outcome, Details):
         return outcome.values
+    if isinstance(outcome, Decoded):
+        same = outcome.content_hash == picture.content_hash
+        facts = {name: getattr(outcome.facts, name) for name in (*FACT_COLUMNS, "keywords")}
+        return {"byte_size": outcome.file.size, **facts} if same else None
     hopeless = isinstance(outcome, FileFailure) and outcome.kind is FailureKind.DAMAGED
-    return {} if hopeless else None
+    return {} if hopeless and not picture.suspect else None

@@ -68,6 +68,7 @@ def index_folders(
                 place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             catalog = stack.enter_context(Catalog(place))
             stack.enter_context(catalog.rehearsal() if dry_run else writer_lock(place))
+            report.lost_catalog = catalog.loss()
             if not dry_run:
                 _forget_lost_commits(place)
             run = _Run(place, catalog, encoder, settings, report, retry_failed, stages)
@@ -80,6 +81,8 @@ def index_folders(
                 run.predict()
             else:
                 run.execute(progress, should_stop)
+                if report.lost_catalog and not report.interrupted:
+                    catalog.forget_loss()
     report.seconds = time.monotonic() - started
     return report
 

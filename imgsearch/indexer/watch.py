@@ -324,6 +324,8 @@ class FolderWatch:
         )
         if report is None or report.interrupted:
             return
+        if report.lost_catalog:
+            self._listener.noted(report.lost_catalog)
         for root in due:
             root.needs_pass, root.known = False, True
         if whole:

@@ -91,6 +91,8 @@ def _show_report(state: JobState) -> None:
         st.warning(f"{folders}: there are no photos in it.")
     else:
         st.success(f"{folders}: done in {human_seconds(report.seconds)}; {told}.")
+    if report.lost_catalog:
+        st.warning(plain(report.lost_catalog))
     for folder in report.kept_roots:
         st.info(
             f"{plain(folder)} is offline (its disk is not plugged in, or it is empty). Its photos "
