@@ -16,10 +16,9 @@ import numpy.typing as npt
 
 from imgsearch.bench.clustered import LikePhotos
 from imgsearch.bench.processes import cold_query, found_part, probe
-from imgsearch.data.connection import catalog_path, connect_read_only
+from imgsearch.data.connection import CACHE_FOLDER, catalog_path, connect_read_only
 from imgsearch.data.reader import CatalogReader, StoredModel
 from imgsearch.data.records import FACTS_VERSION
-from imgsearch.data.vector_cache import FOLDER_NAME
 from imgsearch.errors import BenchFailed
 from imgsearch.wording import human_bytes
 
@@ -97,7 +96,7 @@ def grow(
         searched = probe("search", str(copy), str(asked), str(TOP_K))
         recall = found_part(copy, queries, searched["found"], TOP_K)
         cold = [cold_query(copy, phrase) for _ in range(_COLD_RUNS)]
-        index_bytes = sum(path.stat().st_size for path in (copy / FOLDER_NAME).iterdir())
+        index_bytes = sum(path.stat().st_size for path in (copy / CACHE_FOLDER).iterdir())
         filler.fill_up_to(size + ADDED)
         added = probe("build", str(copy))
         yield GrowthPoint(
