@@ -17,10 +17,9 @@ import argparse
 import json
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,7 +29,7 @@ from catalogs import indexed_library
 from common import CannotMeasure, Result, at_least, at_most, excuses, new_parser, report, say
 
 from imgsearch.bench.clustered import Floats, LikePhotos, closeness
-from imgsearch.bench.growth import TOP_K, GrowthPoint, grow
+from imgsearch.bench.growth import TOP_K, Built, GrowingCopy, GrowthPoint, check_room
 from imgsearch.data.reader import CatalogReader
 from imgsearch.data.vector_cache import VectorCache
 from imgsearch.encoders import load_encoder
@@ -57,6 +56,9 @@ def main() -> None:
         default=[10_000, 100_000, 1_000_000],
         help="sizes, ascending [1e4,1e5,1e6]",
     )
+    parser.add_argument(
+        "--keep", action="store_true", help="keep what was made; the next run measures it again"
+    )
     parser.add_argument("--no-peers", action="store_true", help="imgsearch alone")
     parser.add_argument("--points", type=Path, help="a file to which what was measured is added")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw all of these points")
@@ -73,14 +75,12 @@ def _measure(options: argparse.Namespace) -> list[Result]:
     real = _vectors(library)
     like = LikePhotos(real, options.seed)
     results = [*_compared("real", real), *_compared("made", like.few(len(real)))]
-    points = []
-    work = Path(tempfile.mkdtemp(prefix="ladder-", dir=options.work))
-    try:
-        for point in grow(library, work, options.pictures, like, _captions(), PHRASE, say):
-            results += _judged(point)
-            points.append({"who": "imgsearch"} | asdict(point))
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    points: list[dict[str, Any]] = []
+    texts = _captions()
+    for size in options.pictures:
+        point = _grown(options, library, like, size, texts)
+        results += _judged(point)
+        points.append({"who": "imgsearch"} | asdict(point))
     if not options.no_peers:
         points += [one for size in options.pictures for one in _peers(like, size)]
         results += [
@@ -92,6 +92,28 @@ def _measure(options: argparse.Namespace) -> list[Result]:
         with options.points.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(one) + "\n" for one in points)
     return results
+
+
+def _grown(
+    options: argparse.Namespace, library: Path, like: LikePhotos, size: int, texts: Floats
+) -> GrowthPoint:
+    folder = options.work / f"grown-{size}-{library.name}"
+    notes = folder / "built.json"
+    check_room(options.work, 0 if notes.exists() else size)
+    folder.mkdir(exist_ok=True)
+    try:
+        copy = GrowingCopy(library, folder, like)
+        if notes.exists():
+            built = Built(**json.loads(notes.read_text()))
+        else:
+            say(f"{size:,} pictures: adding them and making their index ...")
+            built = copy.grow_to(size)
+            notes.write_text(json.dumps(asdict(built)))
+        say(f"{size:,} pictures: searching ...")
+        return replace(copy.measured(built, texts, PHRASE), pictures=size)
+    finally:
+        if not options.keep:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _real_library(work: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import count as counting
@@ -28,6 +27,8 @@ TOP_K = 10
 # Pictures that are added at once to a library of each size.
 ADDED = 10_000
 _ROOT = "/imgsearch-bench"
+# Beyond the numbers of all pictures that are ever added.
+_NEVER = 1_000_000_000
 _COLD_RUNS = 5
 # A vector in the catalog and in its cache, with rows and indexes, at 512 dimensions.
 _BYTES_EACH = 2_700
@@ -60,62 +61,6 @@ class GrowthPoint:
     index_bytes: int
 
 
-def grow(
-    library: Path,
-    work: Path,
-    sizes: Sequence[int],
-    like: LikePhotos,
-    texts: Floats,
-    phrase: str,
-    say: Callable[[str], None],
-) -> Iterator[GrowthPoint]:
-    """Yield a point for each size, ascending, of a copy of `library` in the empty folder `work`.
-
-    `texts` are queries beside as many pictures', float32 [n, d]; `phrase` is what the cold process
-    is asked for. Raises BenchFailed, also where the disk is too small, and a LibraryError.
-    """
-    if not sizes:
-        return
-    check_room(work, max(sizes))
-    copy = work / "library"
-    copy.mkdir()
-    with closing(connect_read_only(library)) as source, closing(_opened(copy)) as target:
-        source.backup(target)
-    filler = _Filler(copy, like)
-    # Of pictures that are never added.
-    unknown = next(like.pages(2 * max(sizes) + 10**6, 2 * max(sizes) + 10**6 + len(texts)))
-    queries = np.concatenate([unknown.astype(np.float32), texts])
-    asked = work / "queries.npy"
-    np.save(asked, queries)
-    for size in sizes:
-        say(f"{size:,} pictures: adding them ...")
-        filler.fill_up_to(size)
-        say(f"{size:,} pictures: making their index ...")
-        built = probe("build", str(copy))
-        say(f"{size:,} pictures: searching ...")
-        searched = probe("search", str(copy), str(asked), str(TOP_K))
-        recall = found_part(copy, queries, searched["found"], TOP_K)
-        cold = [cold_query(copy, phrase) for _ in range(_COLD_RUNS)]
-        index_bytes = sum(path.stat().st_size for path in (copy / CACHE_FOLDER).iterdir())
-        filler.fill_up_to(size + ADDED)
-        added = probe("build", str(copy))
-        yield GrowthPoint(
-            pictures=size,
-            build=built["vectors"],
-            codes=built["codes"],
-            build_peak_bytes=built["process_peak_bytes"],
-            add_10000=added["vectors"] + added["codes"],
-            query_p50_ms=median(searched["ms"]),
-            query_p95_ms=float(np.percentile(searched["ms"], 95)),
-            filtered_p50_ms=median(searched["filtered_ms"]),
-            recall_at_10=recall,
-            memory_bytes=searched["peak_bytes"],
-            cold_query=median(seconds for seconds, _ in cold),
-            cold_peak_bytes=max(peak for _, peak in cold),
-            index_bytes=index_bytes,
-        )
-
-
 def check_room(work: Path, count: int) -> None:
     """Raise BenchFailed where `work` has no room for a copy with so many pictures."""
     needed, free = int(1.1 * count * _BYTES_EACH), shutil.disk_usage(work).free
@@ -126,24 +71,80 @@ def check_room(work: Path, count: int) -> None:
         )
 
 
-class _Filler:
-    """Adds invented pictures to a catalog that nobody else uses."""
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What it took to make the index of what was added: seconds, and bytes of memory."""
 
-    def __init__(self, library: Path, like: LikePhotos) -> None:
-        self._library = library
+    build: float
+    codes: float
+    build_peak_bytes: int
+
+
+class GrowingCopy:
+    """A copy of a library that gets invented pictures. It may have been made by an earlier one."""
+
+    def __init__(self, library: Path, copy: Path, like: LikePhotos) -> None:
+        """`copy` is a folder, empty at first. Raises a LibraryError."""
+        self._path = copy
         self._like = like
-        self._invented = 0
-        with CatalogReader(library) as reader:
+        if not catalog_path(copy).exists():
+            with closing(connect_read_only(library)) as source, closing(_opened(copy)) as target:
+                source.backup(target)
+                with target:
+                    target.execute("INSERT INTO root (path, added_at) VALUES (?, 0)", (_ROOT,))
+        with CatalogReader(copy) as reader:
             self._model = _active(reader)
             self._count = len(reader.visible_ids(self._model.id))
-        with closing(_opened(library)) as database, database:
-            database.execute("INSERT INTO root (path, added_at) VALUES (?, 0)", (_ROOT,))
-            [(self._root_id,)] = database.execute("SELECT last_insert_rowid()")
-            [(self._first_id,)] = database.execute("SELECT coalesce(max(id), 0) + 1 FROM picture")
+            [(self._root_id,)] = reader.rows("SELECT id FROM root WHERE path = ?", _ROOT)
+            [(self._invented,)] = reader.rows(
+                "SELECT count(*) FROM file WHERE root_id = ?", self._root_id
+            )
+            [(self._first_id,)] = reader.rows("SELECT coalesce(max(id), 0) + 1 FROM picture")
 
-    def fill_up_to(self, count: int) -> None:
-        """Add pictures until there are so many, or more."""
-        with closing(_opened(self._library)) as database:
+    def grow_to(self, count: int) -> Built:
+        """Add pictures until there are so many, or more, and make their index.
+
+        Raises BenchFailed.
+        """
+        self._fill_up_to(count)
+        told = probe("build", str(self._path))
+        return Built(told["vectors"], told["codes"], told["process_peak_bytes"])
+
+    def measured(self, built: Built, texts: Floats, phrase: str) -> GrowthPoint:
+        """Search, then add 10,000 pictures. Raises BenchFailed or a LibraryError.
+
+        `texts` are queries beside as many pictures', float32 [n, d]; `phrase` is what the cold
+        process is asked for.
+        """
+        pictures = self._count
+        # Of pictures that are never added.
+        [unknown] = self._like.pages(_NEVER, _NEVER + len(texts))
+        queries = np.concatenate([unknown.astype(np.float32), texts])
+        asked = self._path / "queries.npy"
+        np.save(asked, queries)
+        searched = probe("search", str(self._path), str(asked), str(TOP_K))
+        recall = found_part(self._path, queries, searched["found"], TOP_K)
+        cold = [cold_query(self._path, phrase) for _ in range(_COLD_RUNS)]
+        index_bytes = sum(path.stat().st_size for path in (self._path / CACHE_FOLDER).iterdir())
+        added = self.grow_to(pictures + ADDED)
+        return GrowthPoint(
+            pictures=pictures,
+            build=built.build,
+            codes=built.codes,
+            build_peak_bytes=built.build_peak_bytes,
+            add_10000=added.build + added.codes,
+            query_p50_ms=median(searched["ms"]),
+            query_p95_ms=float(np.percentile(searched["ms"], 95)),
+            filtered_p50_ms=median(searched["filtered_ms"]),
+            recall_at_10=recall,
+            memory_bytes=searched["peak_bytes"],
+            cold_query=median(seconds for seconds, _ in cold),
+            cold_peak_bytes=max(peak for _, peak in cold),
+            index_bytes=index_bytes,
+        )
+
+    def _fill_up_to(self, count: int) -> None:
+        with closing(_opened(self._path)) as database:
             # It may be lost, and is faster so.
             database.execute("PRAGMA synchronous=OFF")
             database.execute("PRAGMA journal_mode=MEMORY")

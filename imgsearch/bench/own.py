@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from imgsearch.bench.clustered import Floats, LikePhotos
-from imgsearch.bench.growth import TOP_K, GrowthPoint, check_room, grow
+from imgsearch.bench.growth import TOP_K, GrowingCopy, GrowthPoint, check_room
 from imgsearch.bench.processes import cold_query, found_part, probe
 from imgsearch.data.reader import CatalogReader
 from imgsearch.data.vector_cache import VectorCache
@@ -132,8 +132,7 @@ def measure(
         warm = _warm(library, words)
         profile = _index_again(library, photos, folder / "again", seed, say) if photos else None
         sizes = [size for size in _sizes(scale) if size > len(own)]
-        (folder / "growth").mkdir()
-        growth = tuple(grow(library.path, folder / "growth", sizes, like, texts, words[0], say))
+        growth = tuple(_grown(library.path, folder / "growth", sizes, like, texts, words[0], say))
     return BenchReport(
         library=str(library.path),
         model=model.name,
@@ -154,6 +153,26 @@ def measure(
         disk_bytes_per_1000=_disk(library, len(own)),
         growth=growth,
     )
+
+
+def _grown(
+    library: Path,
+    folder: Path,
+    sizes: Sequence[int],
+    like: LikePhotos,
+    texts: Floats,
+    phrase: str,
+    say: Say,
+) -> Iterator[GrowthPoint]:
+    if not sizes:
+        return
+    folder.mkdir()
+    copy = GrowingCopy(library, folder, like)
+    for size in sizes:
+        say(f"{size:,} pictures: adding them and making their index ...")
+        built = copy.grow_to(size)
+        say(f"{size:,} pictures: searching ...")
+        yield copy.measured(built, texts, phrase)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,8 @@ HEADER = 4096
 # Where the number of vectors stands in what FAISS writes for an index; the size of all their codes
 # is the last thing before them.
 _COUNT_AT = 8
-# A mapped file of more than this (bytes) is let go of after every search: what a process has looked
-# at counts as its memory, and would grow to the whole file.
-_HELD_BYTES = 2 << 30
+# With one row, Linux maps what is around it.
+_AROUND_A_ROW = 16 * 4096
 
 
 class VectorBlock:
@@ -40,6 +39,7 @@ class VectorBlock:
         self._rows = buffer[len(buffer) - count * 2 * dimension :].reshape(count, 2 * dimension)
         self._index, self._keep = _searched_in_place(buffer, count, dimension)
         self._mapping: mmap.mmap | None = None
+        self._looked_at = self._most = 0
 
     @classmethod
     def of(cls, rows: npt.NDArray[Any], dimension: int) -> VectorBlock:
@@ -49,9 +49,12 @@ class VectorBlock:
         return cls(buffer, len(rows), dimension)
 
     @classmethod
-    def mapped(cls, path: Path, first: int, end: int, dimension: int) -> VectorBlock:
-        """Return the rows `first` to `end` of a file of rows. Raises OSError, or ValueError where
-        the file is shorter than that.
+    def mapped(cls, path: Path, first: int, end: int, dimension: int, most: int) -> VectorBlock:
+        """Return the rows `first` to `end` of a file of rows.
+
+        When `most` bytes of it may have been looked at, they are let go of: they count as the
+        memory of this process, and would grow to the whole file. Raises OSError, or ValueError
+        where the file is too short.
         """
         row = 2 * dimension
         begin = HEADER + first * row
@@ -67,7 +70,7 @@ class VectorBlock:
                 offset=start,
             )
         block = cls(np.frombuffer(mapping, dtype=np.uint8), end - first, dimension)
-        block._mapping = mapping
+        block._mapping, block._most = mapping, most
         return block
 
     def __len__(self) -> int:
@@ -83,13 +86,13 @@ class VectorBlock:
         with_these = None if allowed is None else _Allowed(allowed)
         parameters = None if with_these is None else with_these.parameters
         scores, positions = self._index.search(queries, top_k, params=parameters)
-        self._let_go()
+        self._note_look(self._rows.nbytes)
         return scores, positions
 
     def rows(self, positions: Ids) -> Bytes:
         """Return the vectors at these positions as they are stored: bytes [n, 2 d]."""
         taken: Bytes = self._rows[positions]
-        self._let_go()
+        self._note_look(len(positions) * _AROUND_A_ROW)
         return taken
 
     def subset(self, positions: Ids) -> VectorBlock:
@@ -101,9 +104,13 @@ class VectorBlock:
         decoded: Scores = self._index.sa_decode(self.rows(positions))
         return decoded
 
-    def _let_go(self) -> None:
-        if self._mapping is not None and len(self._mapping) > _HELD_BYTES:
+    def _note_look(self, count: int) -> None:
+        if self._mapping is None:
+            return
+        self._looked_at = min(self._looked_at + count, len(self._mapping))
+        if self._looked_at > self._most and hasattr(mmap, "MADV_DONTNEED"):
             self._mapping.madvise(mmap.MADV_DONTNEED)
+            self._looked_at = 0
 
 
 class _Allowed:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 UNREADABLE = (OSError, ValueError, TypeError, RuntimeError, MemoryError)
 # What a builder writes has this before its name until it counts: no sweep may take it.
 _DRAFT = "draft-"
+# So much of the mapped rows (bytes) counts as the memory of a process at most, but for one search.
+_MOST_HELD = 768_000_000
 # The files of vectors; earlier versions wrote the last kind. Other caches lie beside them.
 VECTOR_ENDINGS = (".rows", ".ids", ".removed", ".codes", ".faiss")
 
@@ -182,7 +184,9 @@ class VectorFiles:
         parts = threads_for(stamp.count)
         edges = np.linspace(0, stamp.count, parts + 1).astype(int).tolist()
         return [
-            VectorBlock.mapped(self.path(stamp.rows), first, end, stamp.dimension)
+            VectorBlock.mapped(
+                self.path(stamp.rows), first, end, stamp.dimension, _MOST_HELD // parts
+            )
             for first, end in pairwise(edges)
             if end > first
         ]
