@@ -1,14 +1,15 @@
 """Processes of ours that need not import everything first.
 
-`python -m imgsearch` and a decoding process spend most of their time on imports, and the tests start
-thousands. So one process a module does the imports once and forks whenever `subprocess` is to start
-that module. The fork becomes a child of who asked, so that all of `Popen` (waiting, signals, pipes)
-is the real thing. A fork has its own arguments, environment, folder, streams, session and end.
+`python -m imgsearch` and a decoding process spend most of their time on imports, and the tests
+start thousands. So one process a module does the imports once and forks whenever `subprocess` is to
+start that module. The fork becomes a child of who asked, so that all of `Popen` (waiting, signals,
+pipes) is the real thing. A fork has its own arguments, environment, folder, streams, session and
+end.
 
-What a start itself makes of its surroundings has to be tested by a real one: other variables for the
-interpreter or its libraries, other limits or another user mean a real start anyway; tests of such
-things, and of processes that die, ask for `started_anew`. ``IMGSEARCH_TESTS_START_ANEW=1`` lets all
-processes be started anew.
+What a start itself makes of its surroundings has to be tested by a real one: other variables for
+the interpreter or its libraries, other limits or another user mean a real start anyway; tests of
+such things, and of processes that die, ask for `started_anew`. With
+``IMGSEARCH_TESTS_START_ANEW=1``, and when coverage is measured, all processes are started anew.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from typing import Any
 # huggingface_hub.
 _IMPORTS = {
     "imgsearch": (
-        "faiss numpy.ma numpy.random onnxruntime platformdirs rich.console rich.progress sqlalchemy "
-        "tokenizers imgsearch.batch imgsearch.cli imgsearch.data.salvage imgsearch.models "
-        "imgsearch.doctor.examination imgsearch.encoders.onnx_folder imgsearch.indexer.run "
+        "faiss numpy.ma numpy.random onnxruntime platformdirs rich.console rich.progress "
+        "sqlalchemy tokenizers imgsearch.batch imgsearch.cli imgsearch.data.salvage "
+        "imgsearch.models imgsearch.doctor.examination imgsearch.encoders.onnx_folder imgsearch.indexer.run "
         "imgsearch.encoders.onnx_session imgsearch.outputs imgsearch.search.engine"
     ),
     "imgsearch.indexer.worker": (
@@ -41,7 +42,7 @@ _IMPORTS = {
     ),
 }
 # Variables that are read once, by the interpreter or a library, when a process starts.
-_READ_AT_START = ("PYTHON", "LD_", "MALLOC_", "OPENBLAS_", "OMP_", "ORT_")
+_READ_AT_START = ("PYTHON", "LD_", "MALLOC_", "OPENBLAS_", "OMP_", "ORT_", "CUDA_")
 _MESSAGE_BYTES = 1 << 18
 _EXECUTABLE = sys.executable
 _PR_SET_CHILD_SUBREAPER = 36
@@ -245,7 +246,9 @@ def _take(request: dict[str, Any], streams: list[int], connection: socket.socket
             continue  # The listing's own descriptor.
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         old = getattr(sys, name)
-        new = open(number, old.mode, encoding=old.encoding, errors=old.errors, closefd=False)
+        new = open(  # noqa: SIM115 - lives as long as the process
+            number, old.mode, encoding=old.encoding, errors=old.errors, closefd=False
+        )
         new.reconfigure(
             line_buffering=name == "stderr" or new.isatty(), write_through=old.write_through
         )
