@@ -33,8 +33,9 @@ _IMPORTS = {
     "imgsearch": (
         "faiss numpy.ma numpy.random onnxruntime platformdirs rich.console rich.progress "
         "sqlalchemy tokenizers imgsearch.batch imgsearch.cli imgsearch.data.salvage "
-        "imgsearch.models imgsearch.doctor.examination imgsearch.encoders.onnx_folder imgsearch.indexer.run "
-        "imgsearch.encoders.onnx_session imgsearch.outputs imgsearch.search.engine"
+        "imgsearch.models imgsearch.doctor.examination imgsearch.indexer.run "
+        "imgsearch.encoders.onnx_folder imgsearch.encoders.onnx_session imgsearch.outputs "
+        "imgsearch.search.engine"
     ),
     "imgsearch.indexer.worker": (
         "cykooz_resizer pillow_heif PIL.BmpImagePlugin PIL.GifImagePlugin PIL.JpegImagePlugin "
