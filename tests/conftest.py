@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import forked
 import pytest
 from PIL import Image
 
@@ -21,6 +22,19 @@ EXAMPLES = Path(__file__).parent.parent / "examples" / "photos"
 WHOLE = {"cut_off": False, "group": False}
 
 MakePhoto = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _processes_are_forked() -> Iterator[None]:
+    forked.install()
+    yield
+    forked.close()
+
+
+@pytest.fixture
+def started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let processes be started as users start them; see `forked`."""
+    monkeypatch.setattr(forked, "allowed", False)
 
 
 @pytest.fixture(autouse=True)

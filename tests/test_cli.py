@@ -1,4 +1,7 @@
-"""The command line as people and programs meet it: real processes, real exit codes."""
+"""The command line as people and programs meet it: real processes, real exit codes.
+
+Most are forked (see `forked`); of each kind of thing some are started anew.
+"""
 
 from __future__ import annotations
 
@@ -70,6 +73,7 @@ def test_the_first_result_is_the_right_photo(words: str, photo: str) -> None:
     assert Path(answer.stdout.strip()).name == photo
 
 
+@pytest.mark.usefixtures("started_anew")
 def test_index_reports_and_repeats(tmp_path: Path, make_photo: MakePhoto, folder: Path) -> None:
     make_photo("a.jpg")
     (folder / "bad.jpg").touch()
@@ -367,6 +371,7 @@ def test_errors_are_short_with_a_way_out(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("started_anew")
 def test_debug_shows_where() -> None:
     answer = run("--debug", "query", "cat")
 
@@ -477,6 +482,7 @@ def many_photos(folder: Path, make_photo: MakePhoto) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("started_anew")
 def test_ctrl_c_finishes_the_batch_and_the_next_run_goes_on(
     many_photos: Path, tmp_path: Path
 ) -> None:
@@ -497,6 +503,7 @@ def test_ctrl_c_finishes_the_batch_and_the_next_run_goes_on(
     assert (resumed["added"], resumed["unchanged"]) == (400 - kept, kept)
 
 
+@pytest.mark.usefixtures("started_anew")
 def test_kill_loses_nothing_that_was_committed(many_photos: Path, tmp_path: Path) -> None:
     library = tmp_path / "library"
     process = start_indexing(many_photos, library)
@@ -510,6 +517,7 @@ def test_kill_loses_nothing_that_was_committed(many_photos: Path, tmp_path: Path
     assert (resumed["added"], resumed["unchanged"]) == (400 - kept, kept)
 
 
+@pytest.mark.usefixtures("started_anew")
 def test_three_lines_of_python_without_a_main_guard(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
@@ -550,6 +558,7 @@ def on_a_terminal(*arguments: str) -> str:
 
 
 @pytest.mark.usefixtures("use_examples")
+@pytest.mark.usefixtures("started_anew")
 def test_on_a_terminal_paths_are_links() -> None:
     shown = on_a_terminal("query", "a cup of coffee", "-n", "1")
 

@@ -20,6 +20,9 @@ from imgsearch.data.reader import CatalogReader
 from imgsearch.data.signature_store import SignaturesLost, SignatureStore
 from imgsearch.errors import LibraryFaulty, LibraryFull, LibraryReadOnly
 
+# What attacks them, or kills them, meets processes as users start them.
+pytestmark = pytest.mark.usefixtures("started_anew")
+
 
 @pytest.fixture
 def indexed(

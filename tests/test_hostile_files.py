@@ -38,6 +38,9 @@ from imgsearch.indexer.xmp import XmpFacts, read_xmp
 from imgsearch.search.query import Query, Term, split_picture
 from imgsearch.search.saved import from_json, to_json
 
+# What attacks them, or kills them, meets processes as users start them.
+pytestmark = pytest.mark.usefixtures("started_anew")
+
 SOAK = Path(__file__).parent.parent / "benchmarks" / "soak"
 
 

@@ -22,6 +22,9 @@ from imgsearch import (
 )
 from imgsearch.settings import decode_limits
 
+# What attacks them, or kills them, meets processes as users start them.
+pytestmark = pytest.mark.usefixtures("started_anew")
+
 # Loaded by every decoding process at its start: pictures that begin with these bytes attack it.
 SABOTAGE = """
 import mmap, os, signal, time

@@ -18,6 +18,9 @@ from imgsearch import DecodeLimits, IndexSettings, Library
 from imgsearch.data.connection import SCHEMA_VERSION, connect_writable, schema_version
 from imgsearch.data.migrations import migrate
 
+# What attacks them, or kills them, meets processes as users start them.
+pytestmark = pytest.mark.usefixtures("started_anew")
+
 # Indexes the folder argv[2] into the library argv[1], and kills itself (not its children) at the
 # argv[3]-th file that it opens to write, renames or deletes below the library, or SQL statement.
 SUICIDAL = """
