@@ -252,7 +252,7 @@ class CatalogReader:
                 paths=tuple(full for _, full in sorted(paths[id_])),
                 byte_size=rest[1],
                 modified=modified[id_] / 1e9,
-                facts=PictureFacts(*rest[2:-1], tuple(json.loads(rest[-1])) if rest[-1] else ()),
+                facts=PictureFacts(*(*rest[2:-1], tuple(json.loads(rest[-1] or "[]")))),
                 offline=all(away for away, _ in paths[id_]),
             )
             for id_, rest in facts.items()
