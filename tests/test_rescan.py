@@ -139,3 +139,23 @@ def test_a_failure_is_remembered_as_long_as_its_unchanged_file_is_there(
     library.index(folder, settings=settings)
 
     assert (remembered, len(library.failures())) == (7, 6)
+
+
+def test_status_counts_what_each_folder_and_model_has(
+    library: Library, folder: Path, seven: list[Path], settings: IndexSettings
+) -> None:
+    (folder / "sub").rename(folder.parent / "other")
+    library.index([folder, folder.parent / "other"], settings=settings)
+    with Library.open(library.path, model=FakeEncoder(revision="2")) as other:
+        other.index(folder, settings=settings)
+    seven[0].unlink()
+    library.index(folder, settings=settings)
+
+    status = library.status()
+
+    assert {root.path: root.files for root in status.roots} == {
+        str(folder): 2,
+        str(folder.parent / "other"): 4,
+    }
+    assert {model.revision: model.embeddings for model in status.models} == {"1": 7, "2": 3}
+    assert (status.files, status.pictures) == (6, 6)
