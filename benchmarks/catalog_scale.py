@@ -24,6 +24,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -48,6 +49,8 @@ from imgsearch import Library
 from imgsearch.data.records import PictureFacts
 from imgsearch.search.query import Query
 
+# For a library of so many pictures: files/s, seconds, milliseconds.
+AIMED_AT = 1_000_000
 TARGET_RATE, TARGET_STATUS, TARGET_PAGE = 60_000, 0.3, 5.0
 _PER_FOLDER = 1_000
 _PAGE = 24
@@ -153,6 +156,7 @@ def _measure(tree: Path, library: Path, count: int, options: argparse.Namespace)
         scans.append(_rescanned(index, count))
     walked, scan = _middle(walks[1:]), _middle(scans[1:])
     own = max(scan.seconds - walked.seconds, 1e-9)
+    own_busy = max(scan.busy_seconds - walked.busy_seconds, 1e-9)
     status = [*imgsearch_command(), "status", "--library", str(library), "--json"]
     cold = _middle([measured(status) for _ in range(options.runs + 1)][1:])
     results = [
@@ -160,9 +164,12 @@ def _measure(tree: Path, library: Path, count: int, options: argparse.Namespace)
         Result(label + "the system's walk, processor", walked.busy_seconds, "s"),
         Result(label + "re-scan, whole process", scan.seconds, "s"),
         Result(label + "re-scan, processor", scan.busy_seconds, "s"),
-        at_least(label + "re-scan less the walk", count / own, "files/s", TARGET_RATE),
+        _aimed(
+            at_least(label + "re-scan less the walk", count / own, "files/s", TARGET_RATE), count
+        ),
+        Result(label + "the same by processor time", count / own_busy, "files/s"),
         Result(label + "re-scan, peak memory", scan.peak_bytes / 1e6, "MB"),
-        at_most(label + "status, whole process", cold.seconds, "s", TARGET_STATUS),
+        _aimed(at_most(label + "status, whole process", cold.seconds, "s", TARGET_STATUS), count),
         Result(label + "status, processor", cold.busy_seconds, "s"),
         Result(label + "status, peak memory", cold.peak_bytes / 1e6, "MB"),
     ]
@@ -185,7 +192,7 @@ def _measure_reading(
         seconds = [_timed(lambda ids=ids: fetch(ids.tolist())) for ids in pages * 2]
         page = 1000 * median(seconds[len(pages) :])
         results = [
-            at_most(label + "page of results, p50", page, "ms", TARGET_PAGE),
+            _aimed(at_most(label + "page of results, p50", page, "ms", TARGET_PAGE), count),
             Result(label + "status, open library", _warm(opened.status), "s"),
             Result(label + "facets, first time", _timed(opened.facets), "s"),
         ]
@@ -200,6 +207,14 @@ def _measure_reading(
         Result(label + "doctor --quick", examined.seconds, "s"),
         Result(label + "doctor --quick, peak memory", examined.peak_bytes / 1e6, "MB"),
     ]
+
+
+def _aimed(result: Result, count: int) -> Result:
+    """Return the figure without its target where that is for more pictures.
+
+    In small libraries a process takes longer to start than it has to do.
+    """
+    return result if count >= AIMED_AT else replace(result, target="", met=None)
 
 
 def _ids(library: Path) -> list[int]:

@@ -303,6 +303,24 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.usefixtures("use_examples")
+def test_status_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; sys.argv = ['imgsearch', 'status']\n"
+        "from imgsearch.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'faiss', 'torch', 'PIL', 'onnxruntime', 'sqlalchemy', 'numpy', 'rich'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True
+    )
+
+    assert answer.stderr.splitlines()[-1] == "[]"
+    assert "Pictures" in answer.stdout
+
+
+@pytest.mark.usefixtures("use_examples")
 def test_status_and_models() -> None:
     status = json.loads(run("status", "--json").stdout)
     shown = run("status")

@@ -582,8 +582,10 @@ def test_a_file_that_cannot_be_looked_at_is_not_gone(
 
 
 def test_stopping_keeps_what_is_done_and_the_next_run_goes_on(
-    library: Library, folder: Path, make_photo: MakePhoto
+    library: Library, folder: Path, make_photo: MakePhoto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Only the pipeline shall ask whether to stop: how often the scan does depends on the clock.
+    monkeypatch.setattr("imgsearch.indexer.scan._PULSE_SECONDS", 1e9)
     for number in range(30):
         make_photo(f"{number}.png", "green", mark=number)
     settings = IndexSettings(decode_workers=1, batch_size=4, batches_ahead=1)

@@ -26,6 +26,8 @@ from imgsearch.data.records import FACTS_VERSION, ScannedRow
 from imgsearch.data.scopes import Scope, without_covered
 
 _PAGE = 10_000
+# The fingerprint of (root id, path, size, time of change).
+_hash: Callable[[tuple[Any, ...]], int] = hash
 # Settled is a file if there is nothing to do about it as long as it is as it was: its picture has a
 # vector of the model and facts of this version, and there is no failure.
 _FIELDS = """
@@ -46,11 +48,16 @@ class KnownFiles:
         prints: npt.NDArray[np.int64],
         ids: npt.NDArray[np.int64],
         settled: npt.NDArray[np.bool_],
+        doubtful: npt.NDArray[np.int64],
     ) -> None:
-        """Use `read`. `prints` are ascending and belong to files `ids`; all are [n]."""
+        """Use `read`. `prints`, ascending, and `settled` belong to the files `ids`: all are [n].
+
+        `doubtful` [m] are the ids of files that have their fingerprint in common with another.
+        """
         self._prints = prints
         self._ids = ids
         self._settled = settled
+        self._doubtful = doubtful
         self._met = np.zeros(len(prints), dtype=np.bool_)
         self.settled = 0
 
@@ -73,15 +80,17 @@ class KnownFiles:
         known = np.concatenate(prints)
         order = np.argsort(known)
         known = known[order]
-        return cls(
-            known, np.concatenate(ids)[order], np.concatenate(settled)[order] & _single(known)
-        )
+        every_id, every_settled = np.concatenate(ids)[order], np.concatenate(settled)[order]
+        single = _single(known)
+        if single.all():
+            return cls(known, every_id, every_settled, _NONE)
+        return cls(known[single], every_id[single], every_settled[single], every_id[~single])
 
     def others(self, rows: list[ScannedRow]) -> list[ScannedRow]:
         """Return the scanned files that something may have to be done about; count the others."""
         if not len(self._prints):
             return rows
-        prints = np.fromiter((hash(row[:4]) for row in rows), np.int64, len(rows))
+        prints = np.fromiter((_hash(row[:4]) for row in rows), np.int64, len(rows))
         places = np.searchsorted(self._prints, prints)
         places[places == len(self._prints)] = 0
         same = self._prints[places] == prints
@@ -93,8 +102,8 @@ class KnownFiles:
         return [rows[place] for place in np.flatnonzero(~settled)]
 
     def missed(self) -> Iterator[list[tuple[int]]]:
-        """Yield the ids of the files that no scanned one was the same as, in pages."""
-        missed = np.sort(self._ids[~self._met])
+        """Yield in pages the ids of the files that no scanned one was seen to be the same as."""
+        missed = np.sort(np.concatenate((self._ids[~self._met], self._doubtful)))
         for start in range(0, len(missed), _PAGE):
             yield [(id_,) for id_ in missed[start : start + _PAGE].tolist()]
 
@@ -123,10 +132,10 @@ def _column(
 
 
 def _print_of(row: _KnownRow) -> int:
-    """Return what is `hash(row[:4])` of a scanned file that is just the same."""
+    """Return what is that of `row[:4]` of a scanned file that is just the same."""
     if isinstance(row[2], bytes):
-        return hash((row[1], from_stored(row[2]), row[3], row[4]))
-    return hash(row[1:5])
+        return _hash((row[1], from_stored(row[2]), row[3], row[4]))
+    return _hash(row[1:5])
 
 
 def _single(ascending: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

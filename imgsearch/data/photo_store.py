@@ -70,6 +70,7 @@ DELETE FROM failure WHERE id IN
 ({_WANTED} id FROM wanted CROSS JOIN failure ON root_id = root AND path = name)
 """
 
+_REMOVAL_CACHE_KB = 65_536
 _ADD_CANDIDATES = "INSERT INTO candidate SELECT DISTINCT picture_id FROM file WHERE root_id = :root"
 _DELETE_CANDIDATES = """
 DELETE FROM picture WHERE id IN (SELECT id FROM candidate)
@@ -201,6 +202,9 @@ def remove_root(catalog: Catalog, path: str) -> int:
         count = session.execute(
             select(func.count()).select_from(File).where(File.root_id == root.id)
         ).scalar_one()
+        # With SQLite's own 2 MB, pages of the indexes are read and written over and over: for a
+        # million files that takes two thirds more time.
+        session.execute(text(f"PRAGMA cache_size = -{_REMOVAL_CACHE_KB}"))
         session.execute(text("CREATE TEMPORARY TABLE candidate (id INTEGER PRIMARY KEY)"))
         session.execute(text(_ADD_CANDIDATES), {"root": root.id})
         session.execute(delete(Root).where(Root.id == root.id))
