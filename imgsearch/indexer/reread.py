@@ -52,7 +52,7 @@ def reread_details(
 
     batch: dict[int, dict[str, Any]] = {}
     stopped = False
-    with DecodePool(preprocessing, settings.limits, settings.worker_count()) as pool:
+    with DecodePool(preprocessing, settings.limits, settings.worker_count(total)) as pool:
         for outcomes in pool.outcomes(requests(), PICTURES_AT_ONCE):
             for outcome in outcomes:
                 picture_id = pictures.pop((outcome.file.root_id, outcome.file.path))
