@@ -55,6 +55,8 @@ class Contender:
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     peaks: dict[str, int] = field(default_factory=dict)
+    # Of indexing.
+    processor_seconds: list[float] = field(default_factory=list)
 
     def note(self, task: str, seconds: float, peak: int) -> None:
         """Keep one measurement."""
@@ -79,6 +81,7 @@ class Ours(Contender):
         """Index into a new library."""
         shutil.rmtree(self._library, ignore_errors=True)
         peak, seconds = run_and_watch([*self._command(photos), "--model", str(self._model)])
+        self.processor_seconds.append(peak.processor_seconds)
         self.note(_INDEX, seconds, peak.pss)
 
     def rescan(self, photos: Path) -> None:
@@ -111,6 +114,7 @@ class Theirs(Contender):
         command, environment = self._peer.indexing(self._data)
         peak, seconds = run_and_watch(command, cwd=photos, env=environment)
         query = self._peer.query("a photo", photos, self._data).seconds
+        self.processor_seconds.append(peak.processor_seconds)
         self.note(_INDEX, seconds - query, peak.pss)
 
     def rescan(self, photos: Path) -> None:
@@ -190,6 +194,10 @@ def _results(ours: Contender, theirs: Contender, photos: int, pictures: int) -> 
         results.append(Result(f"indexing {photos} photos, {name}", rate, "photos/s", note=note))
     faster = theirs.typical(_INDEX) / ours.typical(_INDEX)
     results.append(at_least("indexing: times as fast", faster, "x", 1.0))
+    for name, one in both:
+        spent = 1e3 * min(one.processor_seconds) / photos
+        what = f"indexing, {name}: processor time"
+        results.append(Result(what, spent, "ms/photo", note="the whole process, start to end"))
     tasks = {
         _RESCAN: f"re-scan of {photos} photos",
         _SMALL: f"cold query, {photos} pictures",
