@@ -2,9 +2,9 @@
 
 `make_folder` puts around rclip's two graphs what it does outside of them (normalising pixels before
 the image tower, and vectors after both) and writes the tokenizer of CLIP with the vocabulary that
-rclip reads. As in imgsearch's own export, the graphs are stored optimized, and the text tower takes
-texts of any length: CLIP's is causal, so that what follows the end of a text changes nothing. Needs
-onnx (extra ``export``).
+rclip reads. As in imgsearch's own export, the graphs are stored optimized, the text tower's weights
+lie beside its graph, and it takes texts of any length: CLIP's is causal, so that what follows the
+end of a text changes nothing. Needs onnx (extra ``export``).
 """
 
 from __future__ import annotations
@@ -159,6 +159,11 @@ def _finish(model: onnx.ModelProto, path: Path) -> None:
     options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(path)
+    if path.name == "text.onnx":
+        for key, value in (("file_name", "text.onnx.data"), ("min_size_in_bytes", "16384")):
+            options.add_session_config_entry(
+                f"session.optimized_model_external_initializers_{key}", value
+            )
     onnxruntime.InferenceSession(str(raw), options, providers=["CPUExecutionProvider"])
     raw.unlink()
 
