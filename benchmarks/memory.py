@@ -6,6 +6,7 @@ so its sum is what the machine really gives; the sum of RSS counts shared pages 
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 import time
@@ -33,11 +34,15 @@ _PERIOD_SECONDS = 0.05
 
 @dataclass
 class Peak:
-    """The largest sums over a process and its descendants (bytes), and the most processes."""
+    """The largest sums over a process and its descendants (bytes), and the most processes.
+
+    `processor_seconds` is what they used in all.
+    """
 
     pss: int = 0
     rss: int = 0
     processes: int = 0
+    processor_seconds: float = 0.0
 
     def sample(self, root: int) -> None:
         """Look at the processes once."""
@@ -87,7 +92,7 @@ def run_and_watch(
 ) -> tuple[Peak, float]:
     """Run a command; return the peak of it and its children, and the seconds it took."""
     peak = Peak()
-    started = time.perf_counter()
+    started, used = time.perf_counter(), os.times()
     with subprocess.Popen(
         command,
         cwd=cwd,
@@ -100,7 +105,10 @@ def run_and_watch(
             time.sleep(_PERIOD_SECONDS)
     if process.returncode:
         raise CannotMeasure(f"{' '.join(command)} ended with {process.returncode}")
-    return peak, time.perf_counter() - started
+    seconds, now = time.perf_counter() - started, os.times()
+    peak.processor_seconds = now.children_user + now.children_system
+    peak.processor_seconds -= used.children_user + used.children_system
+    return peak, seconds
 
 
 def main() -> None:

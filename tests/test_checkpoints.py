@@ -224,8 +224,10 @@ def test_an_export_gives_the_same_vectors_without_torch(checkpoint: Path, tmp_pa
     pixels = pixels_for(original)
     images = (original.encode_images(pixels) * exported.encode_images(pixels)).sum(axis=1)
     texts = (original.encode_texts(TEXTS) * exported.encode_texts(TEXTS)).sum(axis=1)
+    one_by_one = np.concatenate([exported.encode_texts([text]) for text in TEXTS])
     assert min(images.min(), texts.min()) >= 0.9999
     assert min(made.image_agreement, made.text_agreement) >= 0.9999
+    assert (original.encode_texts(TEXTS) * one_by_one).sum(axis=1).min() > 0.9999
     assert exported.description.preprocessing == original.description.preprocessing
     # Vectors of the two are stored apart all the same.
     assert exported.description.revision != original.description.revision

@@ -1,9 +1,10 @@
 """The peer's ONNX model as a model folder of imgsearch: the same weights under both programs.
 
 `make_folder` puts around rclip's two graphs what it does outside of them (normalising pixels before
-the image tower, and vectors after both), as imgsearch's own export does, stores them optimized as
-that does, and writes the tokenizer of CLIP with the vocabulary that rclip reads. Needs onnx (extra
-``export``).
+the image tower, and vectors after both) and writes the tokenizer of CLIP with the vocabulary that
+rclip reads. As in imgsearch's own export, the graphs are stored optimized, the text tower's weights
+lie beside its graph, and it takes texts of any length: CLIP's is causal, so that what follows the
+end of a text changes nothing. Needs onnx (extra ``export``).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import onnx
 
 EDGE, DIMENSION, CONTEXT = 256, 512, 77
+# Of the text tower.
+_WIDTH = 512
 # Of CLIP's preprocessing, as in rclip's utils/preprocess.py.
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _DEVIATION = (0.26862954, 0.26130258, 0.27577711)
@@ -36,7 +39,7 @@ _DESCRIPTION = {
     "revision": "random-0+onnx",
     "dimension": DIMENSION,
     "image": {"size": EDGE, "resize": "crop", "resample": "bicubic"},
-    "text": {"context_length": CONTEXT, "padded": True},
+    "text": {"context_length": CONTEXT, "padded": False},
     "license": "MIT",
 }
 
@@ -59,6 +62,7 @@ def make_folder(towers: Path, vocabulary: Path, folder: Path) -> Path:
     _finish(image, folder / "image.onnx")
     text = onnx.load(str(towers / "textual.onnx"))
     _rename(text.graph, "input", "input_ids")
+    _take_any_length(text.graph)
     _finish(text, folder / "text.onnx")
     _write_tokenizer(vocabulary, folder / "tokenizer.json")
     (folder / "model.json").write_text(json.dumps(_DESCRIPTION, indent=2))
@@ -96,6 +100,46 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
         node.input[:] = [new if name == old else name for name in node.input]
 
 
+def _take_any_length(graph: onnx.GraphProto) -> None:
+    """Let the text graph, traced at 77 tokens, take fewer: cut what has that length to the input's.
+
+    Those are the table of positions, the causal mask of every layer, and sizes of reshapes.
+    """
+    from onnx import helper, numpy_helper
+
+    def number(name: str, value: int) -> None:
+        graph.initializer.append(numpy_helper.from_array(np.array([value], np.int64), name))
+
+    for name, value in (("zero", 0), ("one", 1), ("two", 2), ("three", 3)):
+        number(f"number/{name}", value)
+    first = [
+        helper.make_node("Shape", ["input_ids"], ["length/shape"]),
+        helper.make_node("Gather", ["length/shape", "number/one"], ["length"], axis=0),
+        helper.make_node("Concat", ["length", "length"], ["length/twice"], axis=0),
+        helper.make_node("Concat", ["number/zero", "number/zero"], ["number/zeros"], axis=0),
+        helper.make_node("Concat", ["number/two", "number/three"], ["number/last"], axis=0),
+    ]
+    [positions] = [one.name for one in graph.initializer if tuple(one.dims) == (CONTEXT, _WIDTH)]
+    first.append(helper.make_node("Slice", [positions, "number/zero", "length"], ["positions/cut"]))
+    replaced = {positions: "positions/cut"}
+    rest = []
+    for node in graph.node:
+        value = numpy_helper.to_array(node.attribute[0].t) if node.op_type == "Constant" else None
+        if value is not None and value.shape == (1, 1, CONTEXT, CONTEXT):
+            mask, cut = node.output[0], node.output[0] + "/cut"
+            replaced[mask] = cut
+            sliced = [mask, "number/zeros", "length/twice", "number/last"]
+            rest += [node, helper.make_node("Slice", sliced, [cut])]
+        elif value is not None and value.tolist() == [CONTEXT]:
+            replaced[node.output[0]] = "length"
+        else:
+            node.input[:] = [replaced.get(name, name) for name in node.input]
+            rest.append(node)
+    del graph.node[:]
+    graph.node.extend([*first, *rest])
+    graph.input[0].type.tensor_type.shape.dim[1].dim_param = "t"
+
+
 def _finish(model: onnx.ModelProto, path: Path) -> None:
     """Add the division by the length, and store the graph as ONNX Runtime optimizes it."""
     import onnx
@@ -115,6 +159,11 @@ def _finish(model: onnx.ModelProto, path: Path) -> None:
     options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(path)
+    if path.name == "text.onnx":
+        for key, value in (("file_name", "text.onnx.data"), ("min_size_in_bytes", "16384")):
+            options.add_session_config_entry(
+                f"session.optimized_model_external_initializers_{key}", value
+            )
     onnxruntime.InferenceSession(str(raw), options, providers=["CPUExecutionProvider"])
     raw.unlink()
 

@@ -120,16 +120,17 @@ class TextReader:
 
     def __init__(self, folder: Path, architecture: Architecture, context: int, name: str) -> None:
         """Load it from a checkpoint's folder. Raises ModelInvalid."""
-        self._fixed = architecture.fixed_length
+        # Whether the model takes texts that are padded to the whole context, and no others.
+        self.fixed_length = architecture.fixed_length
         self._context = context
         self._fast: Any = None
-        if self._fixed:
+        if self.fixed_length:
             self._fast = read_tokenizer(folder, context, name, padded_to=context)
-        self._slow: Any = None if self._fixed else _from_transformers(folder, name)
+        self._slow: Any = None if self.fixed_length else _from_transformers(folder, name)
 
     def read_whole(self, texts: Sequence[str]) -> Tokens:
         """Return the tokens of the texts, padded to the whole context."""
-        if self._fixed:
+        if self.fixed_length:
             return self.read(texts)
         found = self._slow(
             list(texts), padding="max_length", truncation=True, max_length=self._context
@@ -139,14 +140,14 @@ class TextReader:
     def save(self, path: Path) -> None:
         """Write a ``tokenizer.json`` that gives the same tokens."""
         tokenizer = self._fast
-        if not self._fixed:
+        if not self.fixed_length:
             tokenizer = self._slow.backend_tokenizer
             # Some towers count positions by what is padding, so it must be the very token.
             tokenizer.enable_padding(
                 pad_id=self._slow.pad_token_id or 0, pad_token=self._slow.pad_token or "[PAD]"
             )
         tokenizer.save(str(path))
-        if self._fixed:
+        if self.fixed_length:
             # What `read` does to the text beforehand becomes the first step of the tokenizer.
             facts = json.loads(path.read_text(encoding="utf-8"))
             steps = [{"type": "Lowercase"}, facts["normalizer"]]
@@ -158,7 +159,7 @@ class TextReader:
 
     def read(self, texts: Sequence[str]) -> Tokens:
         """Return the tokens of the texts."""
-        if self._fixed:
+        if self.fixed_length:
             # SigLIP 2 was trained on lower case, which its tokenizer does not do by itself;
             # SigLIP's does.
             encodings = self._fast.encode_batch([text.lower() for text in texts])

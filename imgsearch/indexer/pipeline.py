@@ -121,7 +121,7 @@ class Pipeline:
             DecodePool(
                 preprocessing,
                 settings.limits,
-                settings.worker_count(),
+                settings.worker_count(total),
                 held=ahead,
                 stages=self._stages,
             ) as pool,

@@ -20,6 +20,8 @@ from imgsearch.settings import available_cores
 # The encoder alone is measured for so long (seconds), and by so many calls at least.
 _CEILING_SECONDS = 2.0
 _LEAST_CALLS = 2
+# A call takes as many pictures as the run embedded in half of that time, and so many at least.
+_LEAST_PICTURES = 4
 # But for no longer than the run itself took, or this.
 _LEAST_SECONDS = 0.5
 
@@ -104,7 +106,8 @@ class RunClock:
         if sample is None:
             return None, None
         seconds = min(_CEILING_SECONDS, max(_LEAST_SECONDS, wall))
-        return rate_alone(encoder, sample, photos, seconds)
+        size = max(_LEAST_PICTURES, int(photos / wall * seconds / _LEAST_CALLS))
+        return rate_alone(encoder, sample, photos, size, seconds)
 
     def _stages(self, spent: _Clocks) -> list[StageTime]:
         times = dict(self.recorder.times)
@@ -164,17 +167,17 @@ class _Clocks:
 
 
 def rate_alone(
-    encoder: Encoder, sample: npt.NDArray[np.uint8], photos: int, seconds: float
+    encoder: Encoder, sample: npt.NDArray[np.uint8], photos: int, size: int, seconds: float
 ) -> tuple[float, float]:
     """Return how many pictures a second the encoder embeds, and the processor time of one.
 
     Measured for about so many `seconds`; the processor time is that of this process, in seconds.
     `sample` is uint8 [n, s, s, 3], repeated as needed; for a run of so many `photos` the encoder
-    is made ready as for that run.
+    is made ready as for that run. A call takes `size` pictures, but none more than in the pipeline.
     """
     with at_work(encoder, photos):
         pace = pace_of(encoder)
-        size = min(pace.pictures, max(1, photos))
+        size = min(pace.pictures, size)
         pixels = np.resize(sample, (size, *sample.shape[1:]))
         with ThreadPoolExecutor(pace.calls) as threads:
             began, processor_began = time.perf_counter(), time.process_time()

@@ -56,7 +56,7 @@ def reread_details(
 
     batch: dict[int, dict[str, Any]] = {}
     stopped = False
-    with DecodePool(preprocessing, settings.limits, settings.worker_count()) as pool:
+    with DecodePool(preprocessing, settings.limits, settings.worker_count(total)) as pool:
         for outcomes in pool.outcomes(requests(), PICTURES_AT_ONCE):
             for outcome in outcomes:
                 picture = pictures.pop((outcome.file.root_id, outcome.file.path))
