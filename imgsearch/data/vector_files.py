@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 UNREADABLE = (OSError, ValueError, TypeError, RuntimeError, MemoryError)
 # What a builder writes has this before its name until it counts: no sweep may take it.
 _DRAFT = "draft-"
-# So much of the mapped rows (bytes) counts as the memory of a process at most. Less would cost more:
-# to let go of them, and to map them again, takes 10 ms a time.
+# So much of the mapped rows (bytes) counts as the memory of a process at most. Less would cost more
+# time: to let go of them, and to map them again, takes 10 ms.
 _MOST_HELD = 2 << 30
 # The files of vectors; earlier versions wrote the last kind. Other caches lie beside them.
 VECTOR_ENDINGS = (".rows", ".ids", ".removed", ".codes", ".faiss")
