@@ -385,6 +385,32 @@ def test_damaged_codes_cost_speed_only_and_are_made_again(
     assert len(pictures.files("codes")) == 3
 
 
+def test_a_run_with_nothing_to_do_reads_no_vectors(pictures: Pictures) -> None:
+    ids = pictures.add(3_000)
+    states = [pictures.cache.is_complete(pictures.reader)]
+    pictures.index()
+    states.append(pictures.cache.is_complete(pictures.reader))
+    pictures.coded()
+    states.append(pictures.cache.is_complete(pictures.reader))
+    pictures.remove(ids[:1])
+    states.append(pictures.cache.is_complete(pictures.reader))
+
+    assert states == [False, False, True, False]
+
+
+@pytest.mark.parametrize("ending", ["rows", "ids", "removed", "codes"])
+def test_what_is_damaged_is_not_complete(pictures: Pictures, ending: str) -> None:
+    ids = pictures.add(3_000)
+    pictures.index()
+    pictures.remove(ids[:5])
+    pictures.coded()
+    before = pictures.cache.is_complete(pictures.reader)
+    cut(pictures.files(ending)[0])
+
+    assert before
+    assert not pictures.cache.is_complete(pictures.reader)
+
+
 @pytest.mark.parametrize("ending", ["rows", "ids", "removed"])
 def test_damaged_files_are_made_again_from_the_catalog(pictures: Pictures, ending: str) -> None:
     ids = pictures.add(3_000)

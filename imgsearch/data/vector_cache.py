@@ -85,6 +85,17 @@ class VectorCache:
                 changed = self._coded(library_id, should_stop) or changed
         return changed
 
+    def is_complete(self, reader: CatalogReader) -> bool:
+        """Tell whether `load` and `improve` have nothing to do, by the files but not their rows."""
+        stamp = self._files.stamp(reader.meta("library_id") or "")
+        return (
+            stamp is not None
+            and stamp.generation == reader.generation()
+            and not _has_room(stamp)
+            and not lacks_codes(stamp)
+            and self._files.are_whole(stamp)
+        )
+
     def tidy(self) -> None:
         """Delete what processes that were killed have left behind."""
         with self._writing() as may_write:

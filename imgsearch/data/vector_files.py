@@ -24,7 +24,7 @@ import numpy.typing as npt
 from imgsearch.data.coded_vectors import CodedVectors
 from imgsearch.data.index_ladder import threads_for
 from imgsearch.data.side_by_side import side_by_side
-from imgsearch.data.vector_block import Ids, VectorBlock, append_rows, blank_rows
+from imgsearch.data.vector_block import HEADER, Ids, VectorBlock, append_rows, blank_rows
 
 if TYPE_CHECKING:
     from imgsearch.data.reader import StoredModel
@@ -215,6 +215,19 @@ class VectorFiles:
         except UNREADABLE:
             return []
         return shards if _fit(shards, stamp) else []
+
+    def are_whole(self, stamp: Stamp) -> bool:
+        """Tell whether the files are there, as long as they should be, and codes as written."""
+        try:
+            sizes = [self.path(name).stat().st_size for name in stamp.names[:2]]
+            self.removed(stamp)
+            sound = all(
+                zlib.crc32(self.path(name).read_bytes()) == crc for name, crc in stamp.codes.items()
+            )
+        except UNREADABLE:
+            return False
+        rows = HEADER + 2 * stamp.dimension * stamp.count
+        return sound and sizes[0] >= rows and sizes[1] >= 8 * stamp.count
 
     def read_codes(self, named: tuple[str, int]) -> CodedVectors:
         """Return the codes of a file and its CRC-32. Raises one of UNREADABLE."""

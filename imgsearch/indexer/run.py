@@ -127,8 +127,9 @@ def refresh_index(library: Path, should_stop: Callable[[], bool] = lambda: False
         model = reader.active_model()
         if model is not None:
             cache = VectorCache(library, model)
-            cache.load(reader)
-            cache.improve(reader, should_stop)
+            if not cache.is_complete(reader):
+                cache.load(reader)
+                cache.improve(reader, should_stop)
             cache.tidy()
 
 
