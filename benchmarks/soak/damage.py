@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import random
 import shutil
 import signal
 import sqlite3
+import sys
 import time
 import traceback
 from collections import Counter
@@ -25,6 +27,15 @@ from imgsearch.encoders.fake import FakeEncoder
 from imgsearch.search.query import Query, terms_of
 
 _FORK = multiprocessing.get_context("fork")
+# What every step needs.
+_NEEDED = (
+    "faiss",
+    "sqlalchemy.dialects.sqlite",
+    "imgsearch.data.catalog",
+    "imgsearch.doctor.examination",
+    "imgsearch.indexer.run",
+    "imgsearch.search.engine",
+)
 _SETTINGS = IndexSettings(decode_workers=1, batch_size=8)
 _WORDS = ("red", "green", "blue", "yellow", "magenta", "cyan", "white")
 _PHOTOS = 60
@@ -262,6 +273,9 @@ def _make_library(work: Path, seed: int) -> tuple[Path, Path, Path]:
 def damage(setting: Setting) -> Outcome:
     """Damage copies of a library at random."""
     outcome, seen = Outcome(), Counter[str]()
+    # The steps run in processes forked from this one: what it has loaded, they need not load.
+    for name in _NEEDED:
+        importlib.import_module(name)
     made, error = in_child(_make_library, setting.work, setting.seed)
     assert error is None, error
     photos, *pristine = made
@@ -281,6 +295,7 @@ def damage(setting: Setting) -> Outcome:
         outcome.times += 1
         if broken:
             outcome.broken.append(f"{number} ({done}; first {what}): {broken}")
+            print(outcome.broken[-1], file=sys.stderr, flush=True)
     outcome.note = ", ".join(f"{count} {kind}" for kind, count in sorted(seen.items()))
     return outcome
 
