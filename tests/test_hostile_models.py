@@ -69,6 +69,16 @@ def test_the_model_that_they_are_made_of_is_sound(model: Path) -> None:
     try_out(str(model), None, ("tiny", "1"))
 
 
+def test_what_a_graph_says_in_its_refusal_is_printable(model: Path) -> None:
+    graph = model / "text.onnx"
+    graph.write_bytes(graph.read_bytes().replace(b"Gather", b"Gat\x05\x1br"))
+
+    with pytest.raises(ModelInvalid, match=r"Gat\\x05\\x1br") as refusal:
+        load_encoder(str(model)).encode_texts(["cat"])
+
+    assert str(refusal.value).isprintable()
+
+
 @pytest.mark.parametrize("name", ALONE)
 def test_a_graph_that_asks_for_all_memory_is_refused_and_nothing_is_stored(
     model: Path, name: str, make_photo: MakePhoto, folder: Path, tmp_path: Path

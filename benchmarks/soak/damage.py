@@ -483,6 +483,8 @@ def migrations(setting: Setting) -> Outcome:
 def _back_to_schema_2(library: Path) -> None:
     with closing(sqlite3.connect(library / "catalog.sqlite")) as connection:
         connection.execute("DROP TABLE vector_checksum")
+        connection.execute("ALTER TABLE picture DROP COLUMN facts_crc")
+        connection.execute("ALTER TABLE saved_search DROP COLUMN crc")
         connection.execute("PRAGMA user_version=2")
 
 

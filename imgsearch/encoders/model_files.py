@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from imgsearch.data.paths import printable
 from imgsearch.errors import ModelInvalid
 
 # Configurations have a few kilobytes; the largest tokenizer.json of the known models (Gemma's, of
@@ -145,8 +146,11 @@ def _numbers_in(header: dict[str, Any], data_bytes: int) -> int:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what an error of a library says, as one line of a length that people read."""
-    line = " ".join(str(error).split()) or type(error).__name__
+    """Return what an error of a library says, as one line of a length that people read.
+
+    It may quote the model's file, which may hold anything.
+    """
+    line = printable(" ".join(str(error).split())) or type(error).__name__
     return line if len(line) <= _REASON_LENGTH else f"{line[:_REASON_LENGTH]} ..."
 
 

@@ -78,9 +78,11 @@ class Likeness:
         count = len(pictures)
         if count < 2:
             return cls()
-        total = pictures.sum(axis=0, dtype=np.float64)
-        mean = float(total @ total - count) / (count * (count - 1))
-        scale = min(1.0, (1 - mean) / (1 - _STARTER_MEAN))
+        # A vector that was damaged on the disk may hold what is no number: then the defaults, too.
+        with np.errstate(invalid="ignore", over="ignore"):
+            total = pictures.sum(axis=0, dtype=np.float64)
+            mean = float(total @ total - count) / (count * (count - 1))
+        scale = min(1.0, (1 - mean) / (1 - _STARTER_MEAN)) if np.isfinite(mean) else 1.0
         return cls(1 - (1 - cls().moment) * scale, 1 - (1 - cls().anytime) * scale)
 
 
