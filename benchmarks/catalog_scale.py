@@ -82,6 +82,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="of each process [%(default)s]")
     parser.add_argument("--pages", type=int, default=50, help="of results [%(default)s]")
     parser.add_argument("--keep", action="store_true", help="keep what was made")
+    parser.add_argument(
+        "--points", type=Path, help="a file to which re-scans are added, for ladder.py --plot"
+    )
     options = parser.parse_args()
     results: list[Result] = []
     with excuses():
@@ -155,6 +158,11 @@ def _measure(tree: Path, library: Path, count: int, options: argparse.Namespace)
         walks.append(_walked(walk, count))
         scans.append(_rescanned(index, count))
     walked, scan = _middle(walks[1:]), _middle(scans[1:])
+    if options.points:
+        point = {"who": "imgsearch", "pictures": count, "rescan": scan.seconds}
+        walking = {"who": "the system's walk", "pictures": count, "rescan": walked.seconds}
+        with options.points.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(one) + "\n" for one in (point, walking))
     own = max(scan.seconds - walked.seconds, 1e-9)
     own_busy = max(scan.busy_seconds - walked.busy_seconds, 1e-9)
     status = [*imgsearch_command(), "status", "--library", str(library), "--json"]

@@ -9,9 +9,11 @@ import json
 import os
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -278,7 +280,8 @@ def test_a_query_imports_nothing_heavy() -> None:
         "from imgsearch.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'transformers', 'streamlit', 'pandas', 'sqlalchemy', 'PIL', 'rich'}\n"
+        "heavy = {'torch', 'transformers', 'streamlit', 'pandas', 'sqlalchemy', 'PIL', 'rich',\n"
+        "         'numpy.ma'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     answer = subprocess.run(
@@ -500,6 +503,20 @@ def many_photos(folder: Path, make_photo: MakePhoto) -> Path:
     return folder
 
 
+def go_on(folder: Path, library: Path) -> tuple[int, dict[str, int]]:
+    """Run again, where all but ten of the photos that are not in yet are gone, to save time.
+
+    Return how many were left to do, and the report.
+    """
+    with closing(sqlite3.connect(library / "catalog.sqlite")) as catalog:
+        known = {name for (name,) in catalog.execute("SELECT path FROM file")}
+    left = sorted(set(os.listdir(folder)) - known)
+    for name in left[10:]:
+        (folder / name).unlink()
+    report = json.loads(run("index", str(folder), "--library", str(library), "--json").stdout)
+    return len(left[:10]), report
+
+
 @pytest.mark.usefixtures("started_anew")
 def test_ctrl_c_finishes_the_batch_and_the_next_run_goes_on(
     many_photos: Path, tmp_path: Path
@@ -510,7 +527,7 @@ def test_ctrl_c_finishes_the_batch_and_the_next_run_goes_on(
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     kept = imgsearch.Library.open(library).status().pictures
-    resumed = json.loads(run("index", str(many_photos), "--library", str(library), "--json").stdout)
+    left, resumed = go_on(many_photos, library)
 
     assert process.returncode == 1
     assert "Finishing the batch in hand" in err
@@ -518,7 +535,7 @@ def test_ctrl_c_finishes_the_batch_and_the_next_run_goes_on(
     assert "Traceback" not in err
     assert f"Added {kept}," in out
     assert 0 < kept < 400
-    assert (resumed["added"], resumed["unchanged"]) == (400 - kept, kept)
+    assert (resumed["added"], resumed["unchanged"]) == (left, kept)
 
 
 @pytest.mark.usefixtures("started_anew")
@@ -529,10 +546,10 @@ def test_kill_loses_nothing_that_was_committed(many_photos: Path, tmp_path: Path
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     kept = imgsearch.Library.open(library).status().pictures
-    resumed = json.loads(run("index", str(many_photos), "--library", str(library), "--json").stdout)
+    left, resumed = go_on(many_photos, library)
 
     assert 0 < kept < 400
-    assert (resumed["added"], resumed["unchanged"]) == (400 - kept, kept)
+    assert (resumed["added"], resumed["unchanged"]) == (left, kept)
 
 
 @pytest.mark.usefixtures("started_anew")

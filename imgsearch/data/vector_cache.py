@@ -235,7 +235,7 @@ class VectorCache:
     def _coded(self, library_id: str, should_stop: Callable[[], bool]) -> bool:
         """Make codes for the vectors that have none, if they are many; return whether it did."""
         stamp = self._files.stamp(library_id)
-        if stamp is None:
+        if stamp is None or (self._files.are_whole(stamp) and not lacks_codes(stamp)):
             return False
         index = self._index(stamp)
         # Codes that cannot be read are made again.

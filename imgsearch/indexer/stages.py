@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import Enum
-from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,8 +18,6 @@ import numpy.typing as npt
 
 T = TypeVar("T")
 
-# A scan is measured so many files at a time: a look at the clocks takes as long as a fifth of one.
-_PAGE = 500
 # Pictures that are kept for measuring the encoder alone; 5 MB at 224 pixels.
 _SAMPLE = 32
 # A decoding process tells its times in microseconds; no stage of one file takes eleven days.
@@ -83,9 +80,9 @@ class Stages:
         """
         return _NOTHING
 
-    def paged(self, items: Iterable[T], stage: Stage) -> Iterable[T]:
-        """Return `items`; making them is counted as `stage`."""
-        return items
+    def paged(self, pages: Iterable[list[T]], stage: Stage) -> Iterable[list[T]]:
+        """Return `pages`; making them is counted as `stage`, done for what is in them."""
+        return pages
 
     def add(self, stage: Stage, wall: float, processor: float, count: int = 0) -> None:
         """Add seconds that were measured elsewhere."""
@@ -139,15 +136,16 @@ class StageRecorder(Stages):
                 first, last = self.spans.get(stage, (began, ended))
                 self.spans[stage] = min(first, began), max(last, ended)
 
-    def paged(self, items: Iterable[T], stage: Stage) -> Iterator[T]:
+    def paged(self, pages: Iterable[list[T]], stage: Stage) -> Iterator[list[T]]:
         """See `Stages.paged`."""
-        stream = iter(items)
-        page: list[T] | None = None
-        while page is None or page:
+        stream = iter(pages)
+        while True:
             with self.timed(stage):
-                page = list(islice(stream, _PAGE))
+                page = next(stream, None)
+            if page is None:
+                return
             self.add(stage, 0.0, 0.0, len(page))
-            yield from page
+            yield page
 
     def add(self, stage: Stage, wall: float, processor: float, count: int = 0) -> None:
         """See `Stages.add`."""

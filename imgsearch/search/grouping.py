@@ -161,14 +161,12 @@ def _candidates(
     near_row, near_column = np.nonzero(bounds[hot] >= likeness.anytime - _ROUNDING)
     row, column = moments.pairs(rows, later)
     possible = bounds[row, column] >= likeness.moment - _ROUNDING
-    places = np.unique(
-        np.concatenate(
-            [
-                hot[near_row] * len(later) + near_column,
-                row[possible] * len(later) + column[possible],
-            ]
-        )
+    places = np.concatenate(
+        [hot[near_row] * len(later) + near_column, row[possible] * len(later) + column[possible]]
     )
+    # Not np.unique, which imports numpy.ma: that would be a twentieth of a cold query.
+    places.sort()
+    places = places[np.diff(places, prepend=-1) > 0]
     return rows[places // len(later)], later[places % len(later)]
 
 
