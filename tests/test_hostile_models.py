@@ -73,7 +73,7 @@ def test_what_a_graph_says_in_its_refusal_is_printable(model: Path) -> None:
     graph = model / "text.onnx"
     graph.write_bytes(graph.read_bytes().replace(b"Gather", b"Gat\x05\x1br"))
 
-    with pytest.raises(ModelInvalid, match=r"Gat\\x05\\x1br") as refusal:
+    with pytest.raises(ModelInvalid, match="Gat r") as refusal:
         load_encoder(str(model)).encode_texts(["cat"])
 
     assert str(refusal.value).isprintable()

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from imgsearch.data.paths import printable
 from imgsearch.errors import ModelInvalid
 
 # Configurations have a few kilobytes; the largest tokenizer.json of the known models (Gemma's, of
@@ -150,7 +149,8 @@ def reason_of(error: BaseException) -> str:
 
     It may quote the model's file, which may hold anything.
     """
-    line = printable(" ".join(str(error).split())) or type(error).__name__
+    said = "".join(c if c.isprintable() else " " for c in str(error))
+    line = " ".join(said.split()) or type(error).__name__
     return line if len(line) <= _REASON_LENGTH else f"{line[:_REASON_LENGTH]} ..."
 
 
