@@ -171,4 +171,6 @@ class Visitor:
                 return plain(shown) === plain(asked);
             }""",
             arg=asked,
+            # By default it would look at every frame, and let every frame be drawn.
+            polling=100,
         )
