@@ -143,9 +143,9 @@ def write_results(
 
 def check_place(path: Path) -> None:
     """Raise OutputInvalid unless results may be written to `path`, before any work is done."""
-    if not path.parent.is_dir():
-        raise OutputInvalid(f"There is no folder {path.parent} to write {path.name} to.")
     try:
+        if not path.parent.is_dir():
+            raise OutputInvalid(f"There is no folder {path.parent} to write {path.name} to.")
         there = path.lstat()
     except FileNotFoundError:
         return

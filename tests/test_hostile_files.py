@@ -537,8 +537,8 @@ LIAR = """
 import json, sys
 from imgsearch.indexer import worker
 honest = worker._answer
-def lying(request, content, preprocessing, limits):
-    header, body = honest(request, content, preprocessing, limits)
+def lying(request, *more):
+    header, body = honest(request, *more)
     for name in ("facts", "hash", "size", "reason"):
         if name in header and f"lie {name}" in request.get("path", ""):
             lies = {"facts": {"width": ""}, "hash": "00", "size": 1 << 70, "reason": "\\x1b\\ud800"}

@@ -9,6 +9,7 @@ import os
 import pty
 import stat
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -212,15 +213,30 @@ def test_what_fails_halfway_leaves_the_old_file(tmp_path: Path) -> None:
 def test_a_folder_that_may_not_be_written_is_told(
     tmp_path: Path, without_privileges: Callable[[], AbstractContextManager[None]]
 ) -> None:
-    # Not tmp_path itself: nobody may enter that without privileges.
-    tmp_path.chmod(0o755)
-    tmp_path.parent.chmod(0o755)
-    tmp_path.parent.parent.chmod(0o755)
+    enterable(tmp_path)
     place = tmp_path / "closed"
     place.mkdir(mode=0o555)
 
     with without_privileges(), pytest.raises(OutputFailed, match=r"Cannot write .*a\.csv"):
         write_results([found(hit())], ["q"], place / "a.csv")
+
+
+def test_a_folder_that_may_not_be_looked_into_is_told(
+    tmp_path: Path, without_privileges: Callable[[], AbstractContextManager[None]]
+) -> None:
+    enterable(tmp_path)
+    (tmp_path / "closed" / "inner").mkdir(parents=True)
+    (tmp_path / "closed").chmod(0o600)
+
+    with without_privileges(), pytest.raises(OutputInvalid, match="Permission denied"):
+        write_results([found(hit())], ["q"], tmp_path / "closed" / "inner" / "a.csv")
+
+
+def enterable(folder: Path) -> None:
+    """Let everybody come as far as this folder, which pytest lets nobody else into."""
+    for place in (folder, *folder.parents):
+        if place.is_relative_to(tempfile.gettempdir()) and place != Path(tempfile.gettempdir()):
+            place.chmod(0o755)
 
 
 def test_a_new_file_has_the_rights_that_the_user_chose(tmp_path: Path) -> None:
