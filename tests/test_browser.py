@@ -687,7 +687,9 @@ def test_searching_goes_on_while_a_folder_is_indexed(browser: Browser, tmp_path:
         manager = Visitor.arriving(context, server, "library")
         manager.page.get_by_label("Another folder").fill(str(folder))
         manager.page.get_by_role("button", name="Add").click()
-        expect(manager.page.get_by_text(re.compile("of 2,?400 photos"))).to_be_visible(timeout=30_000)
+        expect(manager.page.get_by_text(re.compile("of 2,?400 photos"))).to_be_visible(
+            timeout=30_000
+        )
 
         visitor = Visitor.arriving(context, server)
         visitor.search("a cup of coffee")
