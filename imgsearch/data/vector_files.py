@@ -91,7 +91,8 @@ class VectorFiles:
             stamp = Stamp(**told)
             # Names must stay names: a stamp is input like any other.
             named = all(name == os.path.basename(name) for name in stamp.names)
-            counted = 0 <= stamp.removed_count <= stamp.count and isinstance(stamp.codes, dict)
+            counted = 0 <= stamp.removed_count <= stamp.count and 0 <= stamp.coded <= stamp.count
+            counted = counted and isinstance(stamp.codes, dict)
         except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return None
         ours = (library_id, self._model.revision, self._model.dimension)
@@ -182,11 +183,11 @@ class VectorFiles:
 
     def blocks(self, stamp: Stamp) -> list[VectorBlock]:
         """Return the rows in as many blocks as threads look at them. Raises OSError, ValueError."""
-        parts = threads_for(stamp.count)
-        edges = np.linspace(0, stamp.count, parts + 1).astype(int).tolist()
+        # What has no codes is looked at for every query, and so should be blocks of its own.
+        edges = [*_edges(0, stamp.coded), *_edges(stamp.coded, stamp.count), stamp.count]
         return [
             VectorBlock.mapped(
-                self.path(stamp.rows), first, end, stamp.dimension, _MOST_HELD // parts
+                self.path(stamp.rows), first, end, stamp.dimension, _MOST_HELD // len(edges)
             )
             for first, end in pairwise(edges)
             if end > first
@@ -244,6 +245,12 @@ def named_by(stamp_path: Path) -> tuple[str, ...]:
         return Stamp(**json.loads(stamp_path.read_text(encoding="utf-8"))).names
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return ()
+
+
+def _edges(first: int, end: int) -> list[int]:
+    """Return where the blocks begin into which these rows are divided among threads."""
+    edges: list[int] = np.linspace(first, end, threads_for(end - first) + 1).astype(int).tolist()
+    return edges[:-1]
 
 
 def _ids_name(rows: str) -> str:
