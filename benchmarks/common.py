@@ -77,6 +77,14 @@ def add_photo_source(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_model_and_data(parser: argparse.ArgumentParser) -> None:
+    """Add the options for the model that is measured and the data that it is measured on."""
+    parser.add_argument("--model", default="starter", help="what load_encoder takes [%(default)s]")
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), metavar="DIR", help="[%(default)s]"
+    )
+
+
 def at_least(what: str, value: float, unit: str, target: float, note: str = "") -> Result:
     """Return a figure that should not be below `target`."""
     return Result(what, value, unit, f">= {target:g}", value >= target, note)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from common import Result, at_least, excuses, new_parser, report
+from common import Result, add_model_and_data, at_least, excuses, new_parser, report
 from labelled import Collection, collection
 from starter_quality import embed_texts, rows
 
@@ -51,8 +51,7 @@ _STOP = set(
 def main() -> int:
     """Print the figures and return the exit status."""
     parser = new_parser(__doc__)
-    parser.add_argument("--model", default="starter", help="what load_encoder takes")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="DIR")
+    add_model_and_data(parser)
     arguments = parser.parse_args()
     with excuses():
         encoder = load_encoder(arguments.model)

@@ -25,7 +25,16 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from common import CannotMeasure, Result, at_most, excuses, new_parser, report, say
+from common import (
+    CannotMeasure,
+    Result,
+    add_model_and_data,
+    at_most,
+    excuses,
+    new_parser,
+    report,
+    say,
+)
 from PIL import Image, ImageEnhance
 from starter_quality import embed_photos, rows
 
@@ -48,8 +57,7 @@ LIMIT_MS = 5.0
 def main() -> int:
     """Measure, and return the exit status."""
     parser = new_parser(__doc__)
-    parser.add_argument("--model", default="starter", help="what load_encoder takes")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    add_model_and_data(parser)
     arguments = parser.parse_args()
     with excuses():
         flickr, imagenet = arguments.data / "flickr8k", arguments.data / "imagenet-1000"

@@ -19,7 +19,17 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from common import CannotMeasure, Result, at_least, at_most, excuses, new_parser, report, say
+from common import (
+    CannotMeasure,
+    Result,
+    add_model_and_data,
+    at_least,
+    at_most,
+    excuses,
+    new_parser,
+    report,
+    say,
+)
 from PIL import Image, ImageOps
 
 from imgsearch import Library, load_encoder
@@ -143,8 +153,7 @@ def cost(options: argparse.Namespace) -> list[Result]:
 def main() -> None:
     """Measure and report."""
     parser = new_parser(__doc__)
-    parser.add_argument("--model", default="starter", help="what load_encoder takes")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    add_model_and_data(parser)
     parser.add_argument("--collages", type=int, default=600, help="[%(default)s]")
     options = parser.parse_args()
     with excuses():

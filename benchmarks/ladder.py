@@ -71,12 +71,12 @@ def main() -> None:
 
 
 def _measure(options: argparse.Namespace) -> list[Result]:
-    library = _real_library(options.work)
-    real = _vectors(library)
+    library = real_library(options.work)
+    real = vectors_of(library)
     like = LikePhotos(real, options.seed)
     results = [*_compared("real", real), *_compared("made", like.few(len(real)))]
     points: list[dict[str, Any]] = []
-    texts = _captions()
+    texts = captions()
     for size in options.pictures:
         point = _grown(options, library, like, size, texts)
         results += _judged(point)
@@ -116,7 +116,7 @@ def _grown(
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _real_library(work: Path) -> Path:
+def real_library(work: Path) -> Path:
     """Return a library of 2,000 real photos."""
     photos = work / "ladder-real"
     if not photos.exists():
@@ -128,7 +128,7 @@ def _real_library(work: Path) -> Path:
     return indexed_library(work, photos)
 
 
-def _vectors(library: Path) -> Floats:
+def vectors_of(library: Path) -> Floats:
     with CatalogReader(library) as reader:
         model = reader.active_model()
         assert model is not None
@@ -136,7 +136,7 @@ def _vectors(library: Path) -> Floats:
         return index.vectors(index.ids())
 
 
-def _captions() -> Floats:
+def captions() -> Floats:
     lines = (SHARED / "flickr8k" / "dev.tsv").read_text(encoding="utf-8").splitlines()
     texts = [line.split("\t")[1] for line in lines]
     step = len(texts) // QUERIES

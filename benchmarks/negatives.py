@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from common import Result, at_least, excuses, new_parser, report, say
+from common import Result, add_model_and_data, at_least, excuses, new_parser, report, say
 from labelled import Collection, Labelled, collection
 from PIL import Image
 from starter_quality import embed_texts
@@ -65,8 +65,7 @@ class Scene:
 def main() -> int:
     """Print the figures and return the exit status."""
     parser = new_parser(__doc__)
-    parser.add_argument("--model", default="starter", help="what load_encoder takes")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="DIR")
+    add_model_and_data(parser)
     arguments = parser.parse_args()
     with excuses():
         encoder = load_encoder(arguments.model)

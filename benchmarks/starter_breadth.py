@@ -25,7 +25,17 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from common import CannotMeasure, Result, at_least, at_most, excuses, new_parser, report, say
+from common import (
+    CannotMeasure,
+    Result,
+    add_model_and_data,
+    at_least,
+    at_most,
+    excuses,
+    new_parser,
+    report,
+    say,
+)
 from drawn import draw_scene, plain_pictures, random_scene
 from PIL import Image
 from query_variants import keywords, other_number, other_order, other_words, typo
@@ -47,8 +57,7 @@ PARTS = ("scenes", "plain", "queries", "photos")
 def main() -> int:
     """Print the figures and return the exit status."""
     parser = new_parser(__doc__)
-    parser.add_argument("--model", default="starter", help="what load_encoder takes")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="DIR")
+    add_model_and_data(parser)
     parser.add_argument("--scenes", type=int, default=500, help="how many to draw [%(default)s]")
     parser.add_argument("--only", choices=PARTS, action="append", help="measure this part alone")
     arguments = parser.parse_args()

@@ -6,7 +6,6 @@ import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import count as counting
 from pathlib import Path
 from statistics import median
 
@@ -14,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from imgsearch.bench.clustered import LikePhotos
+from imgsearch.bench.probe import active_model
 from imgsearch.bench.processes import cold_query, found_part, probe
 from imgsearch.data.connection import CACHE_FOLDER, catalog_path, connect_read_only
-from imgsearch.data.reader import CatalogReader, StoredModel
+from imgsearch.data.reader import CatalogReader
 from imgsearch.data.records import FACTS_VERSION
 from imgsearch.errors import BenchFailed
 from imgsearch.wording import human_bytes
@@ -93,7 +93,7 @@ class GrowingCopy:
                 with target:
                     target.execute("INSERT INTO root (path, added_at) VALUES (?, 0)", (_ROOT,))
         with CatalogReader(copy) as reader:
-            self._model = _active(reader)
+            self._model = active_model(reader)
             self._count = len(reader.visible_ids(self._model.id))
             [(self._root_id,)] = reader.rows("SELECT id FROM root WHERE path = ?", _ROOT)
             [(self._invented,)] = reader.rows(
@@ -172,16 +172,10 @@ class GrowingCopy:
             _EMBEDDINGS,
             (
                 (id_, self._model.id, content[place * width : (place + 1) * width])
-                for place, id_ in zip(counting(), ids, strict=False)
+                for place, id_ in enumerate(ids)
             ),
         )
 
 
 def _opened(library: Path) -> sqlite3.Connection:
     return sqlite3.connect(catalog_path(library))
-
-
-def _active(reader: CatalogReader) -> StoredModel:
-    model = reader.active_model()
-    assert model is not None
-    return model

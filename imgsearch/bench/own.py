@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 
 from imgsearch.bench.clustered import Floats, LikePhotos
 from imgsearch.bench.growth import TOP_K, GrowingCopy, GrowthPoint, check_room
+from imgsearch.bench.probe import active_model
 from imgsearch.bench.processes import cold_query, found_part, probe
 from imgsearch.data.reader import CatalogReader
 from imgsearch.data.vector_cache import VectorCache
@@ -215,8 +215,7 @@ def _index_again(library: Library, count: int, folder: Path, seed: int, say: Say
         ids = reader.ids("SELECT id FROM picture WHERE orphaned_at IS NULL ORDER BY id")
         chosen = np.random.default_rng(seed).permutation(ids)[:count]
         pictures = reader.pictures(chosen.tolist())
-        model = reader.active_model()
-    assert model is not None
+        model = active_model(reader)
     photos = folder / "photos"
     photos.mkdir(parents=True)
     say(f"indexing {len(pictures)} photos again ...")
@@ -265,7 +264,7 @@ def _machine() -> Machine:
     return Machine(
         processor=_processor(),
         cores=available_cores(),
-        memory_bytes=_memory(),
+        memory_bytes=_physical_memory(),
         system=platform.platform(),
         python=platform.python_version(),
         packages=found,
@@ -280,7 +279,9 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _memory() -> int:
-    if sys.platform == "win32":
+def _physical_memory() -> int:
+    """Return the bytes of memory of this machine, or 0 where it does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
         return 0
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -25,7 +25,7 @@ _ONE_IN = 100
 def build(library: Path) -> dict[str, float]:
     """Bring the vectors' cache up to date."""
     with CatalogReader(library) as reader:
-        cache = VectorCache(library, _active(reader))
+        cache = VectorCache(library, active_model(reader))
         began = time.perf_counter()
         cache.load(reader)
         written = time.perf_counter()
@@ -37,7 +37,7 @@ def search(library: Path, queries: Path, top_k: int) -> dict[str, Any]:
     """Search for every vector of a file [n, d], warm: milliseconds each, and the ids found."""
     rows = np.load(queries, allow_pickle=False)
     with CatalogReader(library) as reader:
-        model = _active(reader)
+        model = active_model(reader)
         index = VectorCache(library, model).load(reader)
         ids = index.ids()
         few = np.sort(np.random.default_rng(0).choice(ids, max(1, len(ids) // _ONE_IN), False))
@@ -77,7 +77,8 @@ def peak_bytes() -> int:
         return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _active(reader: CatalogReader) -> StoredModel:
+def active_model(reader: CatalogReader) -> StoredModel:
+    """Return the model of a library that is known to have one."""
     model = reader.active_model()
     assert model is not None
     return model

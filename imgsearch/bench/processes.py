@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from imgsearch.bench.probe import active_model
 from imgsearch.data.reader import CatalogReader
 from imgsearch.data.vector_cache import VectorCache
 from imgsearch.errors import BenchFailed
@@ -51,9 +52,7 @@ def found_part(
     best_scores = np.full((len(queries), top_k), -np.inf, dtype=np.float32)
     best_ids = np.zeros((len(queries), top_k), dtype=np.int64)
     with CatalogReader(library) as reader:
-        model = reader.active_model()
-        assert model is not None
-        for ids, rows in VectorCache(library, model).load(reader).stored():
+        for ids, rows in VectorCache(library, active_model(reader)).load(reader).stored():
             scores = np.concatenate([best_scores, queries @ rows.astype(np.float32).T], axis=1)
             every = np.concatenate([best_ids, np.tile(ids, (len(queries), 1))], axis=1)
             kept = np.argpartition(-scores, top_k - 1, axis=1)[:, :top_k]

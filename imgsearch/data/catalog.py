@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -114,37 +114,28 @@ class Catalog:
                 raise translate(error.orig, self.library) from error
             raise
 
-    @contextmanager
-    def statements(self) -> Iterator[sqlite3.Connection]:
-        """Yield the driver's own connection in a transaction, as `transaction` does a session.
+    def statements(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Give the driver's own connection in a transaction, as `transaction` does a session.
 
         For what runs once for every photo: there SQLAlchemy takes longer than SQLite.
         """
-        with self._turn, translated_errors(self.library):
-            if self._rehearsal is not None:
-                self._rehearsal.flush()
-                yield self._connection
-                return
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._connection.rollback()
-                raise
+        return self._statements("BEGIN IMMEDIATE")
 
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """Yield the driver's own connection, to read and to write temporary tables only.
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Give the driver's own connection, to read and to write temporary tables only.
 
         All is of one moment, and no other process's writing is held up.
         """
+        return self._statements("BEGIN")
+
+    @contextmanager
+    def _statements(self, begin: str) -> Iterator[sqlite3.Connection]:
         with self._turn, translated_errors(self.library):
             if self._rehearsal is not None:
                 self._rehearsal.flush()
                 yield self._connection
                 return
-            self._connection.execute("BEGIN")
+            self._connection.execute(begin)
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")

@@ -23,7 +23,7 @@ _WIDTH = 4
 # Codes of one file. What is added goes into the last, which is written anew: 17 MB.
 SHARD = 1 << 18
 # k-means learns 16 centroids for each group of dimensions; more vectors do not improve them.
-_SAMPLE = 20_000
+SAMPLE = 20_000
 
 
 class CodedVectors:
@@ -100,8 +100,3 @@ class CodedVectors:
 def can_code(dimension: int) -> bool:
     """Tell whether vectors of that dimension can be coded."""
     return dimension % _WIDTH == 0
-
-
-def sample_size(count: int) -> int:
-    """Return how many of `count` vectors a codebook is trained on."""
-    return min(count, _SAMPLE)

@@ -1,13 +1,12 @@
 """The one place that chooses the kind of index: by how many vectors there are, and how long.
 
-Figures: docs/performance.md, made by ``python benchmarks/ladder.py``.
+Figures: docs/performance.md, made by ``python benchmarks/rungs.py`` and ``ladder.py``.
 """
 
 from __future__ import annotations
 
-import os
-
 from imgsearch.errors import ExtraMissing
+from imgsearch.settings import available_cores
 
 # Up to here every vector is looked at: 100,000 of 512 dimensions take 9 ms on one core.
 _EXACT_UP_TO = 150_000
@@ -22,16 +21,12 @@ _FEWEST_CANDIDATES = 2_000
 _OUTGROWN = 8
 
 
-def needs_codes(count: int, dimension: int, memory: int | None = None) -> bool:
+def needs_codes(count: int, dimension: int) -> bool:
     """Tell whether so many vectors are to be found by codes, rather than looked at one by one.
 
-    `memory` is that of the machine in bytes (default: of this one).
+    The machine's memory does not matter: what is still looked at one by one takes 150 MB.
     """
-    if memory is None:
-        memory = _memory()
-    fast_enough = count * dimension <= _EXACT_UP_TO * _EXACT_DIMENSION
-    # Vectors that do not stay in memory would be read from the disk for every query.
-    return not fast_enough or count * 2 * dimension > memory // 2
+    return count * dimension > _EXACT_UP_TO * _EXACT_DIMENSION
 
 
 def candidates_for(top_k: int) -> int:
@@ -54,15 +49,7 @@ def outgrown(count: int, trained_for: int) -> bool:
 
 def threads_for(count: int) -> int:
     """Return on how many threads `count` vectors are looked at."""
-    return max(1, min(os.cpu_count() or 1, count // _WORTH_A_THREAD))
-
-
-def _memory() -> int:
-    """Return the bytes of physical memory, or a modest guess where the system does not tell."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 4 << 30
+    return max(1, min(available_cores(), count // _WORTH_A_THREAD))
 
 
 def import_faiss() -> None:

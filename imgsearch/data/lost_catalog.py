@@ -13,12 +13,13 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgsearch.data.connection import APPLICATION_ID, CATALOG_NAME, catalog_path
+from imgsearch.data.connection import APPLICATION_ID, CACHE_FOLDER, CATALOG_NAME, catalog_path
 from imgsearch.data.paths import printable
+from imgsearch.data.signature_store import FILE_NAME as SIMILAR
+from imgsearch.data.thumbnail_store import FILE_NAME as THUMBNAILS
 from imgsearch.errors import LibraryDamaged, LibraryNotFound
 
-_DATABASES = ("thumbnails.sqlite", "similar.sqlite")
-_VECTORS = "faiss"
+_DATABASES = (THUMBNAILS, SIMILAR)
 # What `doctor --repair` has put aside.
 _NO_BACKUPS = tuple(f"{CATALOG_NAME}.{why}-" for why in ("damaged", "foreign", "log"))
 _LOG = f"{CATALOG_NAME}-wal"
@@ -80,7 +81,7 @@ def lost_catalog(library: Path) -> LostCatalog | None:
     # Before the look at the catalog: whoever makes one at this moment makes the others after it.
     log = _has_log(library)
     backups = _backups(library)
-    traces = tuple(one for one in (*_DATABASES, _VECTORS) if _has_something(library / one))
+    traces = tuple(one for one in (*_DATABASES, CACHE_FOLDER) if _has_something(library / one))
     if _is_there(catalog_path(library)):
         return None
     if log:
@@ -113,7 +114,7 @@ def misplaced_catalog(library: Path) -> Path | None:
 
 def has_traces(library: Path) -> bool:
     """Tell whether there are caches of a catalog that was not empty."""
-    return any(_has_something(library / one) for one in (*_DATABASES, _VECTORS))
+    return any(_has_something(library / one) for one in (*_DATABASES, CACHE_FOLDER))
 
 
 def _can_be_mended(library: Path, why: str, name: str) -> LibraryDamaged:

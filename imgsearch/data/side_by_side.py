@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
+
+from imgsearch.settings import available_cores
 
 _Part = TypeVar("_Part")
 _Found = TypeVar("_Found")
@@ -31,7 +32,7 @@ def _threads() -> ThreadPoolExecutor:
 
     # The number of threads that FAISS uses is a setting of the thread that calls it.
     return ThreadPoolExecutor(
-        os.cpu_count() or 1, "vectors", initializer=lambda: faiss.omp_set_num_threads(1)
+        available_cores(), "vectors", initializer=lambda: faiss.omp_set_num_threads(1)
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imgsearch.data.coded_vectors import SHARD, CodedVectors, can_code, sample_size
+from imgsearch.data.coded_vectors import SAMPLE, SHARD, CodedVectors, can_code
 from imgsearch.data.index_ladder import needs_codes, outgrown, worth_coding
 from imgsearch.data.vector_files import Stamp, VectorFiles
 from imgsearch.data.vector_index import VectorIndex
@@ -46,7 +46,7 @@ def code(
     if not index.coded or outgrown(stamp.count, stamp.trained_for):
         codes: dict[str, int] = {}
         trained_for = stamp.count
-        shard = CodedVectors.trained(index.sample(sample_size(len(index))))
+        shard = CodedVectors.trained(index.sample(SAMPLE))
     else:
         codes = dict(stamp.codes)
         trained_for = stamp.trained_for
