@@ -28,8 +28,8 @@ _FLAGS = (
 
 
 def find_browser() -> str | None:
-    """Return the path of Chromium or Chrome, if there is one."""
-    names = ("chromium", "chromium-browser", "google-chrome")
+    """Return the path of Chromium or Chrome, if there is one; without windows it is quicker."""
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
     return next(filter(None, map(shutil.which, names)), None)
 
 

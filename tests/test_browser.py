@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import hashlib
 import http.client
 import io
 import re
@@ -11,7 +12,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -61,15 +62,29 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A browser of its own for each test; errors of the page's scripts fail the test."""
+@pytest.fixture(scope="module")
+def errors() -> list[str]:
+    """What the page's scripts complained about."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def same_browser(browser: Browser, errors: list[str]) -> BrowserContext:
+    """What all tests share, since the page's scripts are read and compiled once for each of it."""
     context = browser.new_context(viewport={"width": 1280, "height": 860})
-    errors: list[str] = []
     context.on("weberror", lambda error: errors.append(str(error.error)))
     context.on("dialog", lambda dialog: (errors.append(dialog.message), dialog.dismiss()))
-    yield context
-    context.close()
+    return context
+
+
+@pytest.fixture
+def context(same_browser: BrowserContext, errors: list[str]) -> Iterator[BrowserContext]:
+    """A browser without tabs and cookies; errors of the page's scripts fail the test."""
+    errors.clear()
+    yield same_browser
+    for page in same_browser.pages:
+        page.close()
+    same_browser.clear_cookies()
     assert errors == []
 
 
@@ -351,7 +366,7 @@ def test_help_and_a_query_in_parts(visitor: Visitor) -> None:
 
 
 def test_frames_of_a_moment_are_picked_in_the_dialog(
-    browser: Browser, tmp_path: Path, photos: Path
+    context: BrowserContext, tmp_path: Path, photos: Path
 ) -> None:
     folder, library = tmp_path / "photos", tmp_path / "library"
     shutil.copytree(photos, folder)
@@ -361,7 +376,7 @@ def test_frames_of_a_moment_are_picked_in_the_dialog(
     with Library.open(library) as opened:
         opened.index(folder)
     with serving(library, tmp_path / "log") as server:
-        visitor = Visitor.arriving(browser.new_context(), server)
+        visitor = Visitor.arriving(context, server)
         visitor.search_all("a cup of coffee")
         expect(visitor.tiles.first.locator(".others")).to_have_text("+3")
         expect(visitor.tiles.nth(1).locator(".others")).to_have_count(0)
@@ -516,25 +531,27 @@ def serious(found: dict[str, Any]) -> list[tuple[str, list[str]]]:
 @pytest.mark.parametrize(
     "address", ["?q=a+cat", "?q=in+2026+a+cat+-dog&weaker=1&dates=1&good=1&bad=2"]
 )
-def test_nobody_is_shut_out(browser: Browser, server: Server, scheme: str, address: str) -> None:
-    context = browser.new_context(color_scheme=scheme)  # type: ignore[arg-type]
-    visitor = Visitor.arriving(context, server, address)
+def test_nobody_is_shut_out(
+    context: BrowserContext, server: Server, scheme: Literal["light", "dark"], address: str
+) -> None:
+    visitor = Visitor(context.new_page(), server)
+    visitor.page.emulate_media(color_scheme=scheme)
+    visitor.page.goto(server.url + address)
     visitor.tiles.first.wait_for()
 
     found = Axe().run(visitor.page, options={"runOnly": ["wcag2a", "wcag2aa"]})
 
-    context.close()
     assert serious(found.response) == []
 
 
-def test_a_phone_sees_whole_photos(browser: Browser, server: Server) -> None:
-    context = browser.new_context(viewport={"width": 360, "height": 740})
-    visitor = Visitor.arriving(context, server, "?q=a+cat")
+def test_a_phone_sees_whole_photos(context: BrowserContext, server: Server) -> None:
+    visitor = Visitor(context.new_page(), server)
+    visitor.page.set_viewport_size({"width": 360, "height": 740})
+    visitor.page.goto(server.url + "?q=a+cat")
     visitor.tiles.first.wait_for()
 
     widths = visitor.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
     box = visitor.tiles.first.bounding_box()
-    context.close()
 
     assert widths[0] <= widths[1]
     assert box is not None
@@ -623,15 +640,19 @@ def test_where_words_are_found_is_a_layer_of_the_photos_shape(visitor: Visitor) 
         {"Origin": "http://localhost:1"},
     ],
 )
-def test_other_pages_and_other_names_are_refused(visitor: Visitor, headers: dict[str, str]) -> None:
-    source = str(visitor.tiles.first.locator("img").get_attribute("src"))
+def test_other_pages_and_other_names_are_refused(
+    server: Server, photos: Path, headers: dict[str, str]
+) -> None:
+    digest = hashlib.sha256((photos / "coffee.jpg").read_bytes()).hexdigest()
+    source = f"/imgsearch/thumbnail/{digest}.jpg"
+    assert asked_for(server, source)[0] == 200
 
-    assert asked_for(visitor.server, source, **headers)[0] == 403
-    assert asked_for(visitor.server, "/", **headers)[0] == 403
+    assert asked_for(server, source, **headers)[0] == 403
+    assert asked_for(server, "/", **headers)[0] == 403
 
 
 def test_first_start_adds_a_folder_and_then_finds(
-    browser: Browser, tmp_path: Path, photos: Path
+    context: BrowserContext, tmp_path: Path, photos: Path
 ) -> None:
     # More than one page, so that "Show more" has something to show.
     folder = tmp_path / "many photos"
@@ -640,7 +661,7 @@ def test_first_start_adds_a_folder_and_then_finds(
     for number in range(99):
         Image.new("RGB", (60, 40), (number * 2, 90, 200 - number)).save(folder / f"{number}.png")
     with serving(tmp_path / "library", tmp_path / "log") as server:
-        visitor = Visitor.arriving(browser.new_context(), server)
+        visitor = Visitor.arriving(context, server)
         expect(visitor.page.get_by_text("Find your photos by describing them")).to_be_visible()
 
         visitor.page.get_by_label("Another folder").fill(str(folder / "not there"))
@@ -672,7 +693,9 @@ def test_first_start_adds_a_folder_and_then_finds(
     assert len(list(folder.iterdir())) == 100
 
 
-def test_searching_goes_on_while_a_folder_is_indexed(browser: Browser, tmp_path: Path) -> None:
+def test_searching_goes_on_while_a_folder_is_indexed(
+    context: BrowserContext, tmp_path: Path
+) -> None:
     library = tmp_path / "library"
     with Library.open(library) as opened:
         opened.index(EXAMPLES)
@@ -683,7 +706,6 @@ def test_searching_goes_on_while_a_folder_is_indexed(browser: Browser, tmp_path:
         colour = number % 256, 80, number // 10
         Image.new("RGB", (60, 40), colour).save(folder / f"{number}.jpg")
     with serving(library, tmp_path / "log") as server:
-        context = browser.new_context()
         manager = Visitor.arriving(context, server, "library")
         manager.page.get_by_label("Another folder").fill(str(folder))
         manager.page.get_by_role("button", name="Add").click()
@@ -701,7 +723,7 @@ def test_searching_goes_on_while_a_folder_is_indexed(browser: Browser, tmp_path:
 
 
 def test_a_missing_file_and_a_dead_library_say_so(
-    browser: Browser, tmp_path: Path, photos: Path
+    context: BrowserContext, tmp_path: Path, photos: Path
 ) -> None:
     folder, library = tmp_path / "photos", tmp_path / "library"
     folder.mkdir()
@@ -710,13 +732,13 @@ def test_a_missing_file_and_a_dead_library_say_so(
         opened.index(folder)
     (folder / "coffee.jpg").unlink()
     with serving(library, tmp_path / "log") as server:
-        visitor = Visitor.arriving(browser.new_context(), server, "?q=coffee")
+        visitor = Visitor.arriving(context, server, "?q=coffee")
         visitor.tiles.first.locator(".open").click()
         expect(visitor.dialog.get_by_text("The file is not there now")).to_be_visible()
 
         shutil.rmtree(library)
         library.mkdir()
         (library / "catalog.sqlite").write_bytes(b"no database at all")
-        again = Visitor.arriving(browser.new_context(), server, "?q=coffee")
+        again = Visitor.arriving(context, server, "?q=coffee")
         expect(again.page.get_by_text("is not a readable imgsearch catalog")).to_be_visible()
     assert server.complaints() == ""

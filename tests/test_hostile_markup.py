@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from live_page import Server, Visitor, running_browser, serving
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from imgsearch import Library
 from imgsearch.search.query import Query, terms_of
@@ -73,11 +73,16 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture
-def page(browser: Browser, server: Server) -> Iterator[Page]:
-    """A tab that notes whatever runs, is refused by the page's policy, or asks another server."""
+@pytest.fixture(scope="module")
+def wrong() -> list[str]:
+    """What ran, was refused by the page's policy, or asked another server."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser, server: Server, wrong: list[str]) -> BrowserContext:
+    """A browser for all tests: the page's scripts are read and compiled once."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    wrong: list[str] = []
     context.expose_function("xss", lambda: wrong.append("a script ran"))
     context.on("dialog", lambda dialog: (wrong.append("a dialog"), dialog.dismiss()))
     context.on("weberror", lambda error: wrong.append(str(error.error)))
@@ -91,6 +96,13 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
         "console",
         lambda said: "Content Security Policy" in said.text and wrong.append(said.text),
     )
+    return context
+
+
+@pytest.fixture
+def page(context: BrowserContext, wrong: list[str]) -> Iterator[Page]:
+    """A tab in which nothing of a photo or an address may run or stand as markup."""
+    wrong.clear()
     page = context.new_page()
     yield page
     inner = page.evaluate(
@@ -109,7 +121,7 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
             return found;
         }"""
     )
-    context.close()
+    page.close()
     assert wrong == []
     assert inner == []
 
