@@ -15,7 +15,7 @@ _Found = TypeVar("_Found")
 
 
 def side_by_side(look: Callable[[_Part], _Found], parts: Sequence[_Part]) -> list[_Found]:
-    """Return what FAISS finds in each part, in their order; `look` spends its time in FAISS.
+    """Return what `look` gives for each part, in their order; it spends its time in FAISS or numpy.
 
     FAISS itself divides queries among threads, of which there is one here; its threads would only
     wait for each other, which takes up to 80 ms where another program has taken a core.
