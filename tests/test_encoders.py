@@ -63,7 +63,8 @@ def test_the_starter_gives_unit_rows(starter: Encoder) -> None:
 
 
 def test_a_batch_gives_what_each_would_alone(starter: Encoder) -> None:
-    texts = ["cat", "a man in a red jacket climbing a steep rock face above the sea", "two dogs"]
+    long = "a man in a red jacket climbing a steep rock face above the sea"
+    texts = [*(f"{number} dogs{' and cats' * (number % 5)}" for number in range(40)), "cat", long]
 
     together = starter.encode_texts(texts)
     alone = np.concatenate([starter.encode_texts([text]) for text in texts])

@@ -28,6 +28,7 @@ from imgsearch.encoders.model_files import (
 )
 from imgsearch.encoders.pass_size import PassSize
 from imgsearch.encoders.passes import Passes
+from imgsearch.encoders.text_batches import encoded_in_batches
 from imgsearch.errors import ExtraMissing, ModelInvalid
 from imgsearch.settings import compiling_wanted
 
@@ -160,10 +161,13 @@ class CheckpointEncoder:
 
     def encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Embed n texts to unit rows [n, d]; what exceeds the context length is cut off."""
-        import torch
-
         if not texts:
             return np.empty((0, self._description.dimension), dtype=np.float32)
+        return encoded_in_batches(texts, self._text_rows)
+
+    def _text_rows(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        import torch
+
         tokens = self.text_reader.read(texts)
         inputs = {"input_ids": torch.tensor(tokens.ids, device=self._device)}
         if self._with_mask:

@@ -34,6 +34,7 @@ from imgsearch.encoders.model_files import (
     reason_of,
 )
 from imgsearch.encoders.onnx_session import external_files, open_session
+from imgsearch.encoders.text_batches import TEXTS_PER_RUN, encoded_in_batches
 from imgsearch.errors import ModelInvalid
 from imgsearch.settings import available_cores
 
@@ -111,12 +112,8 @@ class OnnxExportEncoder:
         """Embed n texts to unit rows [n, d]; what exceeds the context length is cut off."""
         if not texts:
             return np.empty((0, self._description.dimension), dtype=np.float32)
-        per_run = _rows_per_run(self._text_session, "input_ids") or len(texts)
-        rows = [
-            self._text_rows(texts[start : start + per_run])
-            for start in range(0, len(texts), per_run)
-        ]
-        return unit_rows(np.concatenate(rows))
+        per_run = _rows_per_run(self._text_session, "input_ids") or TEXTS_PER_RUN
+        return unit_rows(encoded_in_batches(texts, self._text_rows, per_run))
 
     def _image_rows(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         values = pixels * self._scale + self._shift

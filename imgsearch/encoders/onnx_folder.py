@@ -41,6 +41,7 @@ from imgsearch.encoders.model_files import (
     reason_of,
 )
 from imgsearch.encoders.onnx_session import open_session, run_graph
+from imgsearch.encoders.text_batches import encoded_in_batches
 from imgsearch.errors import HeatMapUnavailable, ModelInvalid
 from imgsearch.settings import available_cores
 
@@ -134,6 +135,9 @@ class OnnxFolderEncoder:
         """Embed n texts to unit rows [n, d]; what exceeds the context length is cut off."""
         if not texts:
             return np.empty((0, self._description.dimension), dtype=np.float32)
+        return encoded_in_batches(texts, self._run_text_tower)
+
+    def _run_text_tower(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         encodings = self._tokenizer.encode_batch(list(texts))
         inputs = {
             "input_ids": np.array([one.ids for one in encodings], dtype=np.int64),
