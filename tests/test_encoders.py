@@ -20,7 +20,7 @@ from PIL import Image
 
 import imgsearch
 from imgsearch import Encoder, load_encoder
-from imgsearch.encoders.base import Preprocessing, Resize
+from imgsearch.encoders.base import LetsGoOfImages, Preprocessing, Resize
 from imgsearch.encoders.decode import decode
 from imgsearch.encoders.preprocess import to_pixels
 from imgsearch.errors import ExtraMissing, ModelInvalid, ModelNotFound
@@ -70,6 +70,17 @@ def test_a_batch_gives_what_each_would_alone(starter: Encoder) -> None:
     alone = np.concatenate([starter.encode_texts([text]) for text in texts])
 
     assert (together * alone).sum(axis=1).min() > 0.999
+
+
+def test_an_image_tower_that_was_let_go_of_is_loaded_again(starter: Encoder) -> None:
+    size = starter.description.preprocessing.size
+    pixels = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+    before = starter.encode_images(pixels)
+    assert isinstance(starter, LetsGoOfImages)
+
+    starter.let_go_of_images()
+
+    assert np.array_equal(starter.encode_images(pixels), before)
 
 
 def test_pixels_of_the_wrong_shape_are_refused(starter: Encoder) -> None:

@@ -132,6 +132,15 @@ class KnowsTexts(Protocol):
         ...
 
 
+@runtime_checkable
+class LetsGoOfImages(Protocol):
+    """What an encoder may have besides: towers that are loaded one without the other."""
+
+    def let_go_of_images(self) -> None:
+        """Free the memory of the image tower; it is loaded again when it is used again."""
+        ...
+
+
 def checked_rows(
     rows: npt.NDArray[np.float32], count: int, known: ModelDescription
 ) -> npt.NDArray[np.float32]:

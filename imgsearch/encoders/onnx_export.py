@@ -115,6 +115,10 @@ class OnnxExportEncoder:
         per_run = _rows_per_run(self._text_session, "input_ids") or TEXTS_PER_RUN
         return unit_rows(encoded_in_batches(texts, self._text_rows, per_run))
 
+    def let_go_of_images(self) -> None:
+        """Free the memory of the image tower; it is loaded again when it is used again."""
+        self.__dict__.pop("_image_session", None)
+
     def _image_rows(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         values = pixels * self._scale + self._shift
         given = {"pixel_values": np.ascontiguousarray(values.transpose(0, 3, 1, 2))}

@@ -149,6 +149,11 @@ class OnnxFolderEncoder:
         rows = run_graph(self._text_session, "embedding", given, self._folder)
         return self._checked(rows)
 
+    def let_go_of_images(self) -> None:
+        """Free the memory of the image tower; it is loaded again when it is used again."""
+        # A run in another thread holds the session until it ends.
+        self.__dict__.pop("_image_session", None)
+
     def _check_pixels(self, pixels: npt.NDArray[np.uint8]) -> None:
         size = self._description.preprocessing.size
         if pixels.dtype != np.uint8 or pixels.shape[1:] != (size, size, 3):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from imgsearch.encoders.large_blocks import large_blocks_apart
 from imgsearch.encoders.model_files import check_inside, reason_of
 from imgsearch.encoders.onnx_import import import_onnxruntime
 from imgsearch.errors import ModelInvalid
@@ -65,9 +66,10 @@ def open_session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         graph = str(path) if part is None else path.read_bytes() + part.read_bytes()
-        session: InferenceSession = onnxruntime.InferenceSession(
-            graph, options, providers=["CPUExecutionProvider"]
-        )
+        with large_blocks_apart():
+            session: InferenceSession = onnxruntime.InferenceSession(
+                graph, options, providers=["CPUExecutionProvider"]
+            )
         return session
     except (
         OSError,

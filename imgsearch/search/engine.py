@@ -18,7 +18,7 @@ from imgsearch.data.reader import CatalogReader, StoredModel, StoredPicture
 from imgsearch.data.vector_cache import VectorCache
 from imgsearch.data.vector_index import VectorIndex
 from imgsearch.encoders import STARTER, Encoder, load_encoder
-from imgsearch.encoders.base import KnowsTexts
+from imgsearch.encoders.base import KnowsTexts, LetsGoOfImages
 from imgsearch.errors import LibraryEmpty, ModelNotFound
 from imgsearch.search.answer import Answering, candidates_needed
 from imgsearch.search.background import FIXED_TEXTS, SAMPLE, Background
@@ -247,7 +247,14 @@ class QueryEngine:
         brought = encoder.known_vectors(FIXED_TEXTS) if isinstance(encoder, KnowsTexts) else None
         if brought is not None:
             return brought
-        return prompt_vectors(self._library, model, FIXED_TEXTS, encoder.encode_texts)
+
+        def encode(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+            # After the first photos were indexed: both towers would take the most memory of all.
+            if isinstance(encoder, LetsGoOfImages):
+                encoder.let_go_of_images()
+            return encoder.encode_texts(texts)
+
+        return prompt_vectors(self._library, model, FIXED_TEXTS, encode)
 
     def _background(self, index: VectorIndex, model: StoredModel) -> Background:
         """Return what matches are measured against; kept as long as the index is."""
