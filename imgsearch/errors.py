@@ -74,6 +74,10 @@ class LibraryNotFound(LibraryError):
     """There is no library at that place."""
 
 
+class CatalogLost(LibraryNotFound):
+    """There was a library at that place, and its catalog is gone."""
+
+
 class LibraryEmpty(LibraryError):
     """The library holds no picture that could be found."""
 

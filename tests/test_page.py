@@ -409,6 +409,19 @@ def test_quotes_around_a_folder_are_taken_off(filled: Shared, folder: Path) -> N
         time.sleep(0.05)
 
 
+def test_a_catalog_that_is_gone_is_no_first_start(filled: Shared) -> None:
+    filled.library.close()
+    for file in filled.library.path.glob("catalog.sqlite*"):
+        file.unlink()
+
+    app = opened()
+
+    assert "has lost its catalog" in app.warning[0].value
+    assert "imgsearch restore" in app.warning[0].value
+    # It can be begun anew.
+    assert any(button.label == "Add" for button in app.button)
+
+
 def test_visitors_from_elsewhere_cannot_choose_folders(filled: Shared) -> None:
     filled.local = False
 

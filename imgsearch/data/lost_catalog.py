@@ -17,7 +17,7 @@ from imgsearch.data.connection import APPLICATION_ID, CACHE_FOLDER, CATALOG_NAME
 from imgsearch.data.paths import printable
 from imgsearch.data.signature_store import FILE_NAME as SIMILAR
 from imgsearch.data.thumbnail_store import FILE_NAME as THUMBNAILS
-from imgsearch.errors import LibraryDamaged, LibraryNotFound
+from imgsearch.errors import CatalogLost, LibraryDamaged, LibraryNotFound
 
 _DATABASES = (THUMBNAILS, SIMILAR)
 # What `doctor --repair` has put aside.
@@ -64,9 +64,9 @@ def catalog_not_found(library: Path) -> LibraryNotFound:
     try:
         lost = lost_catalog(library)
     except LibraryDamaged as error:
-        return LibraryNotFound(str(error))
+        return CatalogLost(str(error))
     if lost is not None:
-        return LibraryNotFound(lost.missed)
+        return CatalogLost(lost.missed)
     return LibraryNotFound(
         f"There is no library in {library} yet. Make one with: imgsearch index FOLDER"
     )

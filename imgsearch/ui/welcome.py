@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from imgsearch import ImgsearchError, LibraryNotFound
+from imgsearch import CatalogLost, ImgsearchError, LibraryNotFound
 from imgsearch.ui.folders import show_folder_chooser, show_job
 from imgsearch.ui.shared import Shared
 from imgsearch.ui.words import plain
@@ -39,6 +39,8 @@ def _has_photos(shared: Shared) -> bool:
 def explain_error(error: ImgsearchError, shared: Shared) -> None:
     """Say kindly what is wrong with the library, or with what was asked for."""
     if isinstance(error, LibraryNotFound):
+        if isinstance(error, CatalogLost):
+            st.warning(plain(str(error)), icon=":material/sentiment_dissatisfied:")
         show_welcome(shared)
         return
     st.warning(plain(str(error)), icon=":material/sentiment_dissatisfied:")
