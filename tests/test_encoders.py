@@ -118,11 +118,9 @@ def test_a_rotated_copy_has_the_same_embedding(starter: Encoder, orientation: in
         assert cosine >= 0.99, path.name
 
 
-@pytest.mark.parametrize(("factor", "photos"), [(4, PHOTOS), (9, PHOTOS[::4])])
-def test_a_reduced_decode_keeps_the_embedding(
-    starter: Encoder, factor: int, photos: list[Path]
-) -> None:
-    for path in photos:
+@pytest.mark.parametrize("factor", [4, 9])
+def test_a_reduced_decode_keeps_the_embedding(starter: Encoder, factor: int) -> None:
+    for path in PHOTOS:
         image = Image.open(path)
         large = jpeg(image.resize((factor * image.width, factor * image.height)))
 

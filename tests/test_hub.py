@@ -72,11 +72,13 @@ def test_a_pulled_model_is_whole_and_is_what_new_libraries_use(tmp_path: Path, m
         pulled = run(tmp_path, endpoint, "models", "pull", NAME)
     library = ("--library", str(tmp_path / "library"))
     indexed = run(tmp_path, NOWHERE, "index", str(EXAMPLES), *library)
+    asked = run(tmp_path, NOWHERE, "query", "a cat", *library)
 
     assert pulled.returncode == 0, pulled.stderr
     assert snapshot(tmp_path)["model.safetensors"] == (model / "model.safetensors").read_bytes()
     assert indexed.returncode == 0, indexed.stderr
     assert f"Model: {NAME}." in indexed.stdout
+    assert asked.returncode == 0
 
 
 def test_a_download_cut_in_the_middle_goes_on(tmp_path: Path, model: Path) -> None:
