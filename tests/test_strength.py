@@ -227,7 +227,12 @@ def test_the_built_in_model_brings_the_vectors_of_the_fixed_texts(examples: Libr
     brought = starter.known_vectors(FIXED_TEXTS)
 
     assert brought is not None
-    assert (brought * starter.encode_texts(FIXED_TEXTS)).sum(axis=1).min() > 0.9999
+    cosines = brought @ starter.encode_texts(FIXED_TEXTS).T
+    # The text tower rounds its activations to eight bits, and processors with VNNI round a few of
+    # them otherwise than those without, on which these were made: 0.9996 at least was measured, and
+    # 0.9985 between this tower and one that rounds nothing.
+    assert cosines.diagonal().min() > 0.999
+    assert (cosines.argmax(axis=1) == range(len(FIXED_TEXTS))).all()
     assert starter.known_vectors(FIXED_TEXTS[1:]) is None
     # Nothing of them is copied into the library.
     assert list((examples.path / "faiss").glob("*prompts*")) == []
