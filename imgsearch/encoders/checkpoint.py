@@ -66,7 +66,7 @@ class CheckpointEncoder:
         import transformers
 
         # A bar for every file that is read from disk says nothing to anybody.
-        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        transformers.utils.logging.disable_progress_bar()
         facts = read_object(folder / PREPROCESSOR)
         told = read_object(folder / CONFIG)
         architecture = architecture_of(told, name)
