@@ -313,3 +313,27 @@ def test_a_disk_that_vanishes_while_it_is_listed_loses_nothing(
     assert report.removed == 0
     assert {asdict(hit)["offline"] for hit in all_hits(library)} == {False}
     assert library.index(disk, settings=settings).unchanged == 6
+
+
+def test_a_disk_that_vanishes_just_before_it_is_listed_is_missed_by_the_next_run_too(
+    library: Library, disk: Path, tmp_path: Path, settings: IndexSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from imgsearch.indexer import scan
+
+    as_if_on_another_file_system(library)
+    real, away = scan.Scanner.walk, tmp_path / "unplugged"
+
+    def vanished(*arguments: object) -> object:
+        disk.rename(away)
+        disk.mkdir()
+        (disk / "not mounted.txt").touch()
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(scan.Scanner, "walk", vanished)
+    first = library.index(disk, settings=settings)
+    monkeypatch.undo()
+    second = library.index(disk, settings=settings)
+
+    assert first.kept_roots == second.kept_roots == [str(disk)]
+    assert (first.removed, second.removed, len(all_hits(library))) == (0, 0, 6)

@@ -328,8 +328,9 @@ class _Run:
                     if not scanned.covers(root_id, prefix)
                     or is_offline(os.path.join(target.root, prefix), self._report.kept_roots)
                 }
-                if known | met != read_places(reader, root_id):
-                    keep_places(self._catalog, root_id, known | met)
+                # What a folder was before it went offline counts: the scan met its mount point.
+                if met | known != read_places(reader, root_id):
+                    keep_places(self._catalog, root_id, met | known)
 
     def _may_take_over(self) -> bool:
         """Tell whether queries can go over to this run's model without missing any picture."""
