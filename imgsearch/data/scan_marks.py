@@ -27,18 +27,8 @@ def file_clock_ns() -> int:
     For that it waits for the next tick of the clock; otherwise what was written a moment ago would
     look as if it had been written since.
     """
-    coarse = getattr(time, "CLOCK_REALTIME_COARSE", None)
-    if coarse is None:
-        now = time.time_ns()
-        time.sleep(_TICK_NS / 1e9)
-        return now
-    before = now = time.clock_gettime_ns(coarse)
-    # A clock that stands still is not waited for.
-    for _ in range(_TICK_NS // 1_000_000):
-        if now != before:
-            break
-        time.sleep(0.001)
-        now = time.clock_gettime_ns(coarse)
+    now = time.time_ns()
+    time.sleep(_TICK_NS / 1e9)
     return now
 
 
