@@ -89,11 +89,19 @@ def times(library: Library) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in files}
 
 
-def test_the_command_prints_a_table(bench: Callable[..., tuple[int, str, str]]) -> None:
-    code, table, _ = bench("--photos", "0")
+def test_the_command_prints_tables(
+    bench: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growth, "ADDED", 150)
+
+    code, table, _ = bench("--photos", "3", "--scale", "3e2")
 
     assert code == 0
     assert re.search(r"recall@10 against all vectors +1\.000 \(every vector is compared\)", table)
+    assert re.search(r"indexing +[0-9.]+ photos/s, start-up included", table)
+    head, row = table.strip().splitlines()[-2:]
+    assert head.split()[:5] == ["pictures", "query", "ms", "p95", "1"]
+    assert re.match(r" +300( +[0-9.]+){3} +1\.000 +[0-9.]+ [kMG]B", row)
 
 
 @pytest.mark.parametrize(
