@@ -1,12 +1,15 @@
 """How far reduced JPEG decoding moves the embeddings, for several choices of DRAFT_FACTOR.
 
 Over the example photos enlarged to several sizes and, where ../shared/data/robustness is present,
-the large JPEGs there. The cosine is to the embedding of a full decode of the same file.
+the large JPEGs there. The cosine is to the embedding of a full decode of the same file: by the
+tower before it rounds to eight bits (tests/unrounded.py), which tells of the decoding, and by the
+tower as it is.
 """
 
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,9 @@ from imgsearch import Encoder, load_encoder
 from imgsearch.encoders import preprocess
 from imgsearch.encoders.decode import decode
 from imgsearch.settings import DecodeLimits
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from unrounded import unrounded_images
 
 TARGET = 0.999
 FACTORS = (1, 2, 3, 4)
@@ -49,8 +55,8 @@ def large_jpegs() -> list[bytes]:
     return found
 
 
-def embeddings(encoder: Encoder, files: list[bytes], factor: int) -> npt.NDArray[np.float32]:
-    """Return the unit rows [n, d] under a DRAFT_FACTOR; 0 decodes in full."""
+def decoded(encoder: Encoder, files: list[bytes], factor: int) -> npt.NDArray[np.uint8]:
+    """Return the pixels [n, s, s, 3] under a DRAFT_FACTOR; 0 decodes in full."""
     preprocessing = encoder.description.preprocessing
     preprocess.DRAFT_FACTOR = factor or 1_000
     pixels = [
@@ -59,7 +65,7 @@ def embeddings(encoder: Encoder, files: list[bytes], factor: int) -> npt.NDArray
         )
         for data in files
     ]
-    return encoder.encode_images(np.stack(pixels))
+    return np.stack(pixels)
 
 
 def main() -> None:
@@ -69,15 +75,22 @@ def main() -> None:
         chosen = preprocess.DRAFT_FACTOR
         encoder = load_encoder("starter")
         files = large_jpegs()
-        full = embeddings(encoder, files, 0)
+        full = decoded(encoder, files, 0)
+        towers = {
+            "before rounding": lambda pixels: unrounded_images(encoder, pixels),
+            "as it is": encoder.encode_images,
+        }
         results = []
         for factor in FACTORS:
-            lowest = float((embeddings(encoder, files, factor) * full).sum(axis=1).min())
-            what = f"lowest cosine of {len(files)} photos, factor {factor}"
-            if factor == chosen:
-                results.append(at_least(f"{what} (in use)", lowest, "", TARGET, f"{lowest:.4f}"))
-            else:
-                results.append(Result(what, lowest, "", note=f"{lowest:.4f}"))
+            reduced = decoded(encoder, files, factor)
+            for name, embed in towers.items():
+                lowest = float((embed(reduced) * embed(full)).sum(axis=1).min())
+                what = f"lowest cosine of {len(files)} photos, factor {factor}, {name}"
+                note = f"{lowest:.4f}"
+                if factor == chosen:
+                    results.append(at_least(f"{what} (in use)", lowest, "", TARGET, note))
+                else:
+                    results.append(Result(what, lowest, "", note=note))
         report("reduced decode", results, options.seed, as_json=options.json)
 
 

@@ -184,8 +184,8 @@ def test_a_good_match_stands_out(examples: Library) -> None:
 
     assert (best.name, len(others)) == ("coffee.jpg", 11)
     assert best.strength is not None
-    assert best.strength > 80
-    assert all(hit.strength is not None and hit.strength < 30 for hit in others)
+    assert best.strength > 90
+    assert all(hit.strength is not None and hit.strength < 35 for hit in others)
 
 
 def test_a_minimum_strength_leaves_the_good_match(examples: Library) -> None:

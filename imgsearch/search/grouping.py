@@ -55,11 +55,11 @@ _APART = 10**12
 class Likeness:
     """From which cosine on two pictures show the same; the defaults are measured for the starter.
 
-    `benchmarks/grouping.py` over Flickr8k: of 24 million pairs of different photos 9 reach
-    `anytime`, of which three are of one scene; lightened and darkened versions reach it in 9 of 10
-    cases, those that lack a twentieth or tenth of each edge in 2 to 4 of 10. `moment` is reached by
-    95 to 100 % of all versions (shifts, crops to four fifths, compressions), and by one in 2,800
-    pairs of different photos, of which few are of one moment.
+    `benchmarks/grouping.py` over Flickr8k: of 24 million pairs of different photos 8 reach
+    `anytime`; lightened and darkened versions reach it in 9 of 10 cases, those that lack a
+    twentieth or tenth of each edge in 3 to 4 of 10. `moment` is reached by 97 to 100 % of all
+    versions (shifts, crops to four fifths, compressions), and by one in 2,500 pairs of different
+    photos, of which few are of one moment.
     """
 
     moment: float = 0.75

@@ -17,7 +17,6 @@ STAGES = ((1, 1), (3, 2), (3, 2), (4, 2), (4, 1), (5, 2), (1, 1))
 BATCH_NORM_EPSILON = 1e-3
 FEATURES = 1280
 CLASSES = 1000
-EARLY = ("_conv_stem", "_blocks.0.", "_blocks.1.", "_blocks.2.", "_blocks.3.")
 
 
 class Weights:
@@ -70,11 +69,10 @@ class Backbone:
         kernel, bias = self._weights.folded(conv, norm)
         side = kernel.shape[-1]
         pads = same_padding(self.size, side, stride)
-        # Depthwise kernels and the first blocks are tiny, and eight bits hurt there most.
-        sensitive = depthwise or conv.startswith(EARLY)
-        weight = self._graph.half(kernel) if sensitive else self._graph.weight8(kernel, axis=0)
+        first = conv == "_conv_stem"
+        weight = self._graph.half(kernel) if first else self._graph.const(kernel, "kernel")
         self.size = -(-self.size // stride)
-        return self._graph.node(
+        made = self._graph.node(
             "Conv",
             x,
             weight,
@@ -84,9 +82,15 @@ class Backbone:
             pads=pads,
             group=kernel.shape[0] if depthwise else 1,
         )
+        return made if first else self._eight_bits(made)
 
     def _relu6(self, x: str) -> str:
-        return self._graph.node("Clip", x, self._graph.const(0.0), self._graph.const(6.0))
+        bounds = (self._graph.const(0.0), self._graph.const(6.0))
+        return self._eight_bits(self._graph.node("Clip", x, *bounds))
+
+    def _eight_bits(self, node: str) -> str:
+        self._graph.in_eight_bits.append(node)
+        return node
 
     def _block(self, x: str, index: int, stride: int) -> tuple[str, str]:
         """One inverted bottleneck; returns its wide inner map and its narrow output."""
@@ -111,7 +115,7 @@ class Backbone:
                 if position == 0:
                     self.wide[stage] = wide
                 # Only the first block of a stage changes the width, so the others have a shortcut.
-                x = self._graph.node("Add", x, y) if position else y
+                x = self._eight_bits(self._graph.node("Add", x, y)) if position else y
                 index += 1
             self.narrow[stage] = x
         return self._relu6(self._conv(x, "_conv_head", "_bn1"))

@@ -22,11 +22,14 @@ from features import CONTEXT_LENGTH, THREADS, ImageFeatures, TextFeatures
 from heads import TwoHeads
 from known_texts import write_known_texts
 from patches import write_patches
+from photos import flickr_photos
+from quantize import calibration
 from sources import image_weights, text_files
 from training import Recipe, new_heads, train
 
 SIZE = 256
-CROPS = 2
+CROPS = 3
+WORK = Path.home() / ".cache" / "imgsearch-starter-build"
 HASHED = ("image.onnx", "text.onnx", "tokenizer.json")
 DESCRIPTION = (
     "Small offline model for English searches in photos: EfficientNet-lite2 and MiniLM, joined by "
@@ -45,11 +48,13 @@ def main() -> None:
     minilm, tokenizer = text_files(work)
     encode = TextFeatures(minilm, tokenizer, work)
     labels = label_vectors(data, encode)
-    images = ImageFeatures(weights, SIZE, labels, work)
+    pixels = calibration(flickr_photos(data, "train"), SIZE)
+    images = ImageFeatures(weights, SIZE, labels, pixels, work)
     recipe = Recipe()
     corpus = gather(data, work, images, encode, CROPS, recipe.seed)
     heads = trained(corpus, recipe, work, images.fingerprint + encode.fingerprint)
-    export_image(out / "image.onnx", weights, SIZE, labels, recipe.parts, heads.image.weights())
+    head = heads.image.weights()
+    export_image(out / "image.onnx", weights, SIZE, labels, recipe.parts, head, pixels)
     export_text(out / "text.onnx", minilm, CONTEXT_LENGTH, heads.text.weights())
     write_patches(out)
     write_tokenizer(tokenizer, out / "tokenizer.json")
@@ -66,7 +71,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--work",
         type=Path,
-        default=Path.home() / ".cache" / "imgsearch-starter-build",
+        default=WORK,
         help="where features are cached (about 400 MB)",
     )
     return parser.parse_args()

@@ -16,7 +16,7 @@ from features import ImageFeatures, TextFeatures, cached
 from graph import Array
 from image_features import WIDTHS
 from label_groups import KINDS, PLACES
-from photos import ORIGINAL, flickr_photos, labelled_photos
+from photos import ORIGINAL, WORN, flickr_photos, labelled_photos
 from texts import PROMPT, TEMPLATES, keywords, phrase, read_captions, read_table
 
 CAPTIONS = 5
@@ -116,7 +116,10 @@ def flat(captions: Iterable[list[str]]) -> list[str]:
 def gather(
     data: Path, work: Path, images: ImageFeatures, encode: TextFeatures, crops: int, seed: int
 ) -> Corpus:
-    """Compute, or read from `work`, the features of photos, of `crops` crops each, and of texts."""
+    """Compute, or read from `work`, the features of photos and texts.
+
+    Of each training photo `crops` crops are taken besides (see `photos`).
+    """
     photos = [
         *flickr_photos(data, "train"),
         *labelled_photos(data, "imagenet-1000"),
@@ -138,7 +141,9 @@ def gather(
             work / f"images_{images.fingerprint}_{view}.npz", lambda v=view: images(photos, v)
         )
         views.append(found["features"])
-        beliefs.append(softmax(found["logits"].astype(np.float32)).astype(np.float16))
+        # A worn copy shows what the photo shows, whatever the classifier makes of it.
+        believed = softmax(found["logits"].astype(np.float32)).astype(np.float16)
+        beliefs.append(beliefs[0] if view >= WORN else believed)
     return Corpus(
         views=views,
         beliefs=beliefs,

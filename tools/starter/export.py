@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from onnx import TensorProto
 
@@ -12,6 +13,7 @@ from backbone import Weights
 from graph import MICROSOFT, Array, Graph
 from image_features import add_features
 from minilm import TextTower
+from quantize import quantize
 
 LAYER_NORM_EPSILON = 1e-5
 # Standardised (and emphasised) features are limited to this size.
@@ -65,21 +67,29 @@ def export_image(
     label_vectors: Array,
     parts: Sequence[str],
     head: HeadWeights,
+    pixels: Array | None,
 ) -> None:
     """Write image.onnx: uint8 `pixels` [n, size, size, 3] to unit float32 `embedding` [n, d].
 
-    The head reads those `parts` of the features, in their order.
+    The head reads those `parts` of the features, in their order. Ranges of the maps come from the
+    photos `pixels`, as in `ImageFeatures`; without them all is computed in float32.
     """
     graph = Graph("starter-image")
     features, _ = add_features(graph, weights, size, label_vectors)
     joined = graph.node("Concat", *(features[part] for part in parts), axis=1)
     add_head(graph, joined, head, folded_linear(graph))
     dimension = len(head.norm[0])
-    graph.save(
-        path,
-        {"pixels": (TensorProto.UINT8, ["n", size, size, 3])},
-        {"embedding": (TensorProto.FLOAT, ["n", dimension])},
-    )
+    with TemporaryDirectory() as folder:
+        exact = Path(folder) / path.name
+        graph.save(
+            exact,
+            {"pixels": (TensorProto.UINT8, ["n", size, size, 3])},
+            {"embedding": (TensorProto.FLOAT, ["n", dimension])},
+        )
+        if pixels is None:
+            exact.replace(path)
+        else:
+            quantize(exact, path, graph.in_eight_bits, pixels)
 
 
 def export_text(path: Path, minilm: Path, context_length: int, head: HeadWeights) -> None:

@@ -21,6 +21,7 @@ from graph import Array, Graph
 from image_features import add_features
 from minilm import TextTower
 from photos import view_pixels
+from quantize import quantize
 
 THREADS = 2
 IMAGE_BATCH = 4
@@ -78,20 +79,24 @@ class TextFeatures:
 class ImageFeatures:
     """The numbers that the image head reads, and the classifier's logits for pseudo-labels."""
 
-    def __init__(self, weights: Weights, size: int, label_vectors: Array, work: Path) -> None:
+    def __init__(
+        self, weights: Weights, size: int, label_vectors: Array, pixels: Array, work: Path
+    ) -> None:
+        """Ranges of the maps come from the photos `pixels` uint8 [n, size, size, 3]."""
         graph = Graph("image-features")
         parts, logits = add_features(graph, weights, size, label_vectors)
         graph.node("Concat", *parts.values(), axis=1, out="features")
         graph.node("Identity", logits, out="logits")
-        path = work / "image_features.onnx"
+        path, exact = work / "image_features.onnx", work / "image_features_float.onnx"
         graph.save(
-            path,
+            exact,
             {"pixels": (TensorProto.UINT8, ["n", size, size, 3])},
             {
                 "features": (TensorProto.FLOAT, ["n", "f"]),
                 "logits": (TensorProto.FLOAT, ["n", "classes"]),
             },
         )
+        quantize(exact, path, graph.in_eight_bits, pixels)
         self.names = tuple(parts)
         self.fingerprint = fingerprint(path)
         self._size = size

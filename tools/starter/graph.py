@@ -32,6 +32,8 @@ class Graph:
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._counter = 0
+        # Names of the nodes that `quantize` is to put into eight-bit arithmetic.
+        self.in_eight_bits: list[str] = []
 
     def fresh(self, hint: str) -> str:
         """A tensor name that is not used yet."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,10 @@ ORIGINAL = 0
 CROP_AREA = (0.55, 1.0)
 CROP_ASPECT = (0.85, 1.18)
 COLOUR_JITTER = (0.8, 1.2)
+# From this view on, the crops are worn besides: grey, squeezed by JPEG, or made small.
+WORN = 3
+JPEG_QUALITY = (10, 40)
+SMALL_SIDE = (60, 140)
 
 
 def flickr_photos(data: Path, split: str) -> list[Path]:
@@ -35,7 +40,9 @@ def view_pixels(path: Path, size: int, view: int, number: int) -> Array:
         image = opened.convert("RGB")
     if view == ORIGINAL:
         return np.asarray(centre_crop(image, size))
-    return np.asarray(random_crop(image, size, np.random.default_rng([view, number])))
+    rng = np.random.default_rng([view, number])
+    crop = random_crop(image, size, rng)
+    return np.asarray(worn(crop, rng) if view >= WORN else crop)
 
 
 def centre_crop(image: Image.Image, size: int) -> Image.Image:
@@ -62,3 +69,17 @@ def random_crop(image: Image.Image, size: int, rng: np.random.Generator) -> Imag
     for enhancer in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         part = enhancer(part).enhance(rng.uniform(*COLOUR_JITTER))
     return part
+
+
+def worn(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """The picture as a bad copy of it looks: without its colours, its details, or its size."""
+    kind = rng.integers(3)
+    if kind == 0:
+        return image.convert("L").convert("RGB")
+    if kind == 1:
+        squeezed = io.BytesIO()
+        image.save(squeezed, "JPEG", quality=int(rng.integers(*JPEG_QUALITY)))
+        return Image.open(squeezed).convert("RGB")
+    side = int(rng.integers(*SMALL_SIDE))
+    small = image.resize((side, side), Image.Resampling.BICUBIC)
+    return small.resize(image.size, Image.Resampling.BICUBIC)

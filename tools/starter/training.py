@@ -27,7 +27,7 @@ class Recipe:
     """What a training run can vary; the defaults are what ships."""
 
     parts: tuple[str, ...] = tuple(WIDTHS)
-    hidden: int = 1024
+    hidden: int = 1536
     text_hidden: int = 1024
     dimension: int = 512
     dropout: float = 0.5
@@ -37,14 +37,14 @@ class Recipe:
     rate: float = 2e-3
     decay: float = 0.2
     batch: int = 1000
-    pseudo_share: float = 0.45
+    pseudo_share: float = 0.5
     group_share: float = 0.15
     keyword_share: float = 0.1
     phrase_share: float = 0.1
     captions_per_photo: int = 1
-    epochs: int = 40
-    average_from: float = 0.6
-    average_decay: float = 0.98
+    epochs: int = 50
+    average_from: float = 0.5
+    average_decay: float = 0.99
     seed: int = 0
 
 
