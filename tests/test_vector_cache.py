@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from imgsearch.data import (
     index_ladder,
     vector_cache,
     vector_coding,
+    vector_files,
     vector_index,
 )
 from imgsearch.data.cache_lock import cache_turn
@@ -187,6 +189,25 @@ def test_a_filter_is_exact_whatever_there_is(pictures: Pictures) -> None:
         for query in pictures.queries(5):
             among = np.array(part, dtype=np.int64)
             assert index.search(query, 10, among)[0].tolist() == pictures.nearest(query, 10, part)
+
+
+def test_rows_of_a_file_too_large_to_be_kept_in_view_are_read_one_by_one(
+    pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = pictures.add(3_000)
+    in_view = pictures.coded()
+    monkeypatch.setattr(vector_files, "_MOST_HELD", 1)
+    few = np.array(ids[::100], dtype=np.int64)
+
+    index = pictures.index()
+
+    for query in pictures.queries():
+        assert found(index, query) == found(in_view, query)
+        assert index.search(query, 10, few)[0].tolist() == pictures.nearest(query, 10, ids[::100])
+    [rows] = pictures.files("rows")
+    os.truncate(rows, 8_192)
+    with pytest.raises(OSError, match="shorter than it was"):
+        index.search(query, 10, few)
 
 
 def test_what_is_added_is_found_without_making_anything_anew(pictures: Pictures) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +45,7 @@ class VectorBlock:
         self._rows = buffer[len(buffer) - count * 2 * dimension :].reshape(count, 2 * dimension)
         self._index, self._keep = _searched_in_place(buffer, count, dimension)
         self._mapping: mmap.mmap | None = None
+        self._reader: _Reader | None = None
         self._looked_at = self._most = 0
 
     @classmethod
@@ -57,8 +60,9 @@ class VectorBlock:
         """Return the rows `first` to `end` of a file of rows.
 
         When `most` bytes of it may have been looked at, they are let go of: they count as the
-        memory of this process, and would grow to the whole file. Raises OSError, or ValueError
-        where the file is too short.
+        memory of this process, and would grow to the whole file. Of more rows than that, single
+        ones are read instead: with each, Linux maps up to two megabytes of what is in its cache.
+        Raises OSError, or ValueError where the file is too short.
         """
         row = 2 * dimension
         begin = HEADER + first * row
@@ -75,6 +79,8 @@ class VectorBlock:
             )
         block = cls(np.frombuffer(mapping, dtype=np.uint8), end - first, dimension)
         block._mapping, block._most = mapping, most
+        if (end - first) * row > most and hasattr(os, "preadv"):
+            block._reader = _Reader(path, begin)
         return block
 
     def __len__(self) -> int:
@@ -94,10 +100,16 @@ class VectorBlock:
         return scores, positions
 
     def rows(self, positions: Ids) -> Bytes:
-        """Return the vectors at these positions as they are stored: bytes [n, 2 d]."""
+        """Return the vectors at these positions as they are stored: bytes [n, 2 d].
+
+        Raises OSError where the file cannot be read any more.
+        """
         taken = np.empty((len(positions), self._rows.shape[1]), dtype=np.uint8)
 
         def take(some: slice) -> None:
+            if self._reader is not None:
+                self._reader.read(positions[some], taken[some])
+                return
             # In any other mode numpy would write into a copy first.
             np.take(self._rows, positions[some], axis=0, out=taken[some], mode="clip")
             self._note_look(len(taken[some]) * _AROUND_A_ROW)
@@ -122,6 +134,23 @@ class VectorBlock:
         if self._looked_at > self._most and hasattr(mmap, "MADV_DONTNEED"):
             self._mapping.madvise(mmap.MADV_DONTNEED)
             self._looked_at = 0
+
+
+class _Reader:
+    """Reads single rows of a file that begin at an offset."""
+
+    def __init__(self, path: Path, begin: int) -> None:
+        """Raises OSError."""
+        self._descriptor = os.open(path, os.O_RDONLY)
+        self._begin = begin
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def read(self, positions: Ids, into: Bytes) -> None:
+        """Fill the rows of `into`, bytes [n, w], with those at `positions`. Raises OSError."""
+        descriptor, begin, width = self._descriptor, self._begin, into.shape[1]
+        for row, position in zip(into, positions.tolist(), strict=True):
+            if os.preadv(descriptor, [row], begin + position * width) != width:
+                raise OSError(errno.EIO, "the file of vectors is shorter than it was")
 
 
 class _Allowed:
