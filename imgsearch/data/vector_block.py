@@ -28,8 +28,6 @@ HEADER = 4096
 # Where the number of vectors stands in what FAISS writes for an index; the size of all their codes
 # is the last thing before them.
 _COUNT_AT = 8
-# With one row, Linux maps what is around it.
-_AROUND_A_ROW = 16 * 4096
 # Rows that one core reads at a time, mostly waiting for the memory they lie in.
 _ROWS_AT_ONCE = 1_024
 
@@ -46,7 +44,6 @@ class VectorBlock:
         self._index, self._keep = _searched_in_place(buffer, count, dimension)
         self._mapping: mmap.mmap | None = None
         self._reader: _Reader | None = None
-        self._looked_at = self._most = 0
 
     @classmethod
     def of(cls, rows: npt.NDArray[Any], dimension: int) -> VectorBlock:
@@ -59,10 +56,9 @@ class VectorBlock:
     def mapped(cls, path: Path, first: int, end: int, dimension: int, most: int) -> VectorBlock:
         """Return the rows `first` to `end` of a file of rows.
 
-        When `most` bytes of it may have been looked at, they are let go of: they count as the
-        memory of this process, and would grow to the whole file. Of more rows than that, single
-        ones are read instead: with each, Linux maps up to two megabytes of what is in its cache.
-        Raises OSError, or ValueError where the file is too short.
+        More than `most` bytes are let go of after each search: they count as the memory of this
+        process. Of so many, single rows are read instead: with each, Linux maps up to two megabytes
+        of what is in its cache. Raises OSError, or ValueError where the file is too short.
         """
         row = 2 * dimension
         begin = HEADER + first * row
@@ -78,9 +74,8 @@ class VectorBlock:
                 offset=start,
             )
         block = cls(np.frombuffer(mapping, dtype=np.uint8), end - first, dimension)
-        block._mapping, block._most = mapping, most
-        if (end - first) * row > most and hasattr(os, "preadv"):
-            block._reader = _Reader(path, begin)
+        if (end - first) * row > most and hasattr(os, "preadv") and hasattr(mmap, "MADV_DONTNEED"):
+            block._mapping, block._reader = mapping, _Reader(path, begin)
         return block
 
     def __len__(self) -> int:
@@ -96,7 +91,8 @@ class VectorBlock:
         with_these = None if allowed is None else _Allowed(allowed)
         parameters = None if with_these is None else with_these.parameters
         scores, positions = self._index.search(queries, top_k, params=parameters)
-        self._note_look(self._rows.nbytes)
+        if self._mapping is not None:
+            self._mapping.madvise(mmap.MADV_DONTNEED)
         return scores, positions
 
     def rows(self, positions: Ids) -> Bytes:
@@ -112,7 +108,6 @@ class VectorBlock:
                 return
             # In any other mode numpy would write into a copy first.
             np.take(self._rows, positions[some], axis=0, out=taken[some], mode="clip")
-            self._note_look(len(taken[some]) * _AROUND_A_ROW)
 
         firsts = range(0, len(positions), _ROWS_AT_ONCE)
         side_by_side(take, [slice(first, first + _ROWS_AT_ONCE) for first in firsts])
@@ -126,14 +121,6 @@ class VectorBlock:
         """Return the vectors at these positions: float32 [n, d]."""
         decoded: Scores = self._index.sa_decode(self.rows(positions))
         return decoded
-
-    def _note_look(self, count: int) -> None:
-        if self._mapping is None:
-            return
-        self._looked_at = min(self._looked_at + count, len(self._mapping))
-        if self._looked_at > self._most and hasattr(mmap, "MADV_DONTNEED"):
-            self._mapping.madvise(mmap.MADV_DONTNEED)
-            self._looked_at = 0
 
 
 class _Reader:
