@@ -51,9 +51,10 @@ class Pictures:
         rows = self._random.standard_normal(shape).astype(np.float32)
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
-    def add(self, count: int) -> list[int]:
-        """Store pictures; return their ids."""
-        near = self._centres[self._random.integers(0, len(self._centres), count)]
+    def add(self, count: int, cluster: int | None = None) -> list[int]:
+        """Store pictures, of all clusters or of one; return their ids."""
+        of = self._random.integers(0, len(self._centres), count)
+        near = self._centres[of if cluster is None else np.full(count, cluster)]
         rows = 2 * near + self._unit((count, DIMENSION))
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         stored = rows.astype("<f2")
@@ -110,6 +111,9 @@ class Pictures:
 
     def queries(self, count: int = 20) -> Floats:
         return self._unit((count, DIMENSION))
+
+    def centre(self, cluster: int) -> Floats:
+        return self._centres[cluster]
 
     def nearest(self, query: Floats, count: int, among: list[int] | None = None) -> list[int]:
         """Return the ids of the nearest by brute force, ties by the lower one."""
@@ -169,6 +173,36 @@ def test_many_vectors_are_found_by_their_codes(pictures: Pictures) -> None:
     assert index.coded == 3_000
     assert len(pictures.files("codes")) == 3
     assert agreement(pictures, index) >= 0.98
+
+
+def test_all_that_is_near_may_lie_in_one_shard(
+    pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The first time, each of six shards is asked for a sixth of 4 x 800.
+    monkeypatch.setattr(vector_index, "_SHARES", 1)
+    pictures.add(2 * SHARD)
+    pictures.add(SHARD, cluster=0)
+    pictures.add(3 * SHARD)
+    centre = pictures.centre(0)
+
+    nearest = pictures.coded().search(centre, 800)[0].tolist()
+
+    assert len(set(nearest) & set(pictures.nearest(centre, 800))) >= 790
+
+
+def test_codes_of_an_earlier_kind_are_made_anew(pictures: Pictures) -> None:
+    pictures.add(3_000)
+    pictures.coded()
+    [stamp] = pictures.files("json")
+    earlier = pictures.files("codes")
+    told = json.loads(stamp.read_text())
+    del told["coding"]
+    stamp.write_text(json.dumps(told))
+
+    assert pictures.index().coded == 0
+    assert not pictures.cache.is_complete(pictures.reader)
+    assert pictures.coded().coded == 3_000
+    assert not set(earlier) & set(pictures.files("codes"))
 
 
 def test_until_there_are_codes_everything_is_searched_exactly(pictures: Pictures) -> None:

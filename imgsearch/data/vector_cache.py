@@ -220,14 +220,11 @@ class VectorCache:
             if not may_write or stamp is None or not _has_room(stamp):
                 return False
             new = replace(
-                stamp,
+                stamp.without_codes(),
                 rows=self._files.new_name(".rows"),
                 count=0,
                 removed="",
                 removed_count=0,
-                codes={},
-                coded=0,
-                trained_for=0,
             )
             self._files.write_stamp(self._files.append(new, self._index(stamp).stored()))
             return True

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from imgsearch.data.coded_vectors import CodedVectors
+from imgsearch.data.coded_vectors import KIND, CodedVectors
 from imgsearch.data.index_ladder import threads_for
 from imgsearch.data.side_by_side import side_by_side
 from imgsearch.data.vector_block import HEADER, Ids, VectorBlock, append_rows, blank_rows
@@ -45,7 +45,8 @@ VECTOR_ENDINGS = (".rows", ".ids", ".removed", ".codes", ".faiss")
 class Stamp:
     """Which files count, how much of them, and what they were made from.
 
-    `codes` gives for each file of codes its CRC-32: FAISS believes what a file says of its lengths.
+    `codes` gives for each file of codes its CRC-32: FAISS believes what a file says of its lengths;
+    `coding` is their kind.
     """
 
     library_id: str
@@ -59,12 +60,17 @@ class Stamp:
     codes: Mapping[str, int] = field(default_factory=dict)
     coded: int = 0
     trained_for: int = 0
+    coding: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all files."""
         removed = (self.removed,) if self.removed else ()
         return (self.rows, _ids_name(self.rows), *removed, *self.codes)
+
+    def without_codes(self) -> Stamp:
+        """Return the same, but nothing has codes."""
+        return replace(self, codes={}, coded=0, trained_for=0, coding=KIND)
 
 
 class VectorFiles:
@@ -97,7 +103,9 @@ class VectorFiles:
             return None
         ours = (library_id, self._model.revision, self._model.dimension)
         theirs = (stamp.library_id, stamp.revision, stamp.dimension)
-        return stamp if ours == theirs and named and counted else None
+        if not (ours == theirs and named and counted):
+            return None
+        return stamp if stamp.coding == KIND else stamp.without_codes()
 
     def new_draft(self) -> str:
         """Return a name for codes that shall count later."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # So many times fewer vectors than there are: to gather them is faster than to pass over the others.
 _FEW = 50
+# A shard is asked for so many times its share of what is wanted at first.
+_SHARES = 8
 # Vectors that travel to GPUs at once: 64 MB at 512 dimensions.
 _PAGE = 32_768
 
@@ -149,11 +151,7 @@ class VectorIndex:
     def _likely_parts(self, query: Scores, top_k: int) -> list[_Part]:
         """Return the best by their codes, and what has no code: the nearest are among these."""
         wanted = candidates_for(top_k) + min(self._removed, candidates_for(top_k))
-        found = side_by_side(lambda shard: shard.nearest(query, wanted), self._codes)
-        scores = np.concatenate([scores for scores, _ in found])
-        positions = np.concatenate([at + n * SHARD for n, (_, at) in enumerate(found)])
-        if len(positions) > wanted:
-            positions = positions[np.argpartition(-scores, wanted)[:wanted]]
+        positions = self._best_by_codes(query, wanted)
         if self._alive is not None:
             positions = positions[self._alive[positions]]
         taken = self._taken(np.sort(positions))
@@ -162,6 +160,31 @@ class VectorIndex:
         rest = np.ones(len(self._ids), dtype=bool) if self._alive is None else self._alive.copy()
         rest[: self._coded] = False
         return [taken, *self._parts(rest)]
+
+    def _best_by_codes(self, query: Scores, wanted: int) -> Ids:
+        """Return the positions of so many vectors (or all) that score best by their codes."""
+        shards = range(len(self._codes))
+        # Most shards have few of the best, and FAISS takes longer to find many.
+        asked = min(wanted, _SHARES * wanted // len(shards))
+        found = self._nearest_by_codes(query, asked, shards)
+        scores = np.concatenate([scores for scores, _ in found.values()])
+        enough = len(scores) >= wanted
+        limit = np.partition(scores, -wanted)[-wanted] if enough else -np.inf
+        # Of pictures of one time, and so of one subject, a shard may have more than its share.
+        short = [n for n, (scores, _) in found.items() if scores[-1] >= limit and asked < wanted]
+        found |= self._nearest_by_codes(query, wanted, short)
+        scores = np.concatenate([scores for scores, _ in found.values()])
+        positions = np.concatenate([at + n * SHARD for n, (_, at) in found.items()])
+        if len(positions) <= wanted:
+            return positions
+        return positions[np.argpartition(-scores, wanted)[:wanted]]
+
+    def _nearest_by_codes(
+        self, query: Scores, count: int, shards: Sequence[int]
+    ) -> dict[int, tuple[Scores, Ids]]:
+        """Return scores, roughly, and positions within it, best first, for each of these shards."""
+        found = side_by_side(lambda n: self._codes[n].nearest(query, count), shards)
+        return dict(zip(shards, found, strict=True))
 
     def _parts(self, allowed: Mask | None) -> list[_Part]:
         """Return the blocks, as far as `allowed`, bool [n] by position, or whole."""
