@@ -165,7 +165,7 @@ class VectorIndex:
         """Return the positions of so many vectors (or all) that score best by their codes."""
         shards = range(len(self._codes))
         # Most shards have few of the best, and FAISS takes longer to find many.
-        asked = min(wanted, _SHARES * wanted // len(shards))
+        asked = min(wanted, int(_SHARES * wanted / len(shards)))
         found = self._nearest_by_codes(query, asked, shards)
         scores = np.concatenate([scores for scores, _ in found.values()])
         enough = len(scores) >= wanted
