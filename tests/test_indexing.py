@@ -137,6 +137,28 @@ def test_a_copy_is_a_duplicate_of_one_picture(
     assert len(hit.duplicates) == 2
 
 
+def test_copies_among_many_new_photos_of_the_same_size(
+    library: Library, folder: Path, settings: IndexSettings
+) -> None:
+    def bitmap(name: str, grey: int) -> Path:
+        Image.new("L", (8, 8), grey).save(folder / name)
+        return folder / name
+
+    known = [bitmap(f"known{number}.bmp", 200 + number) for number in range(3)]
+    library.index(folder, settings=settings)
+    for number in range(12):
+        bitmap(f"later-a{number:02}.bmp", number)
+    for photo in known[:2]:
+        shutil.copy(photo, folder / f"later-b {photo.name}")
+    known[2].rename(folder / "later-c.bmp")
+
+    report = library.index(folder, settings=settings)
+
+    assert counts(report) == {"added": 14, "unchanged": 2, "moved": 1}
+    assert report.embedded == 12
+    assert len(found(library)) == 17
+
+
 def test_moving_one_of_two_copies_counts_as_a_move(
     library: Library, folder: Path, make_photo: MakePhoto, settings: IndexSettings
 ) -> None:
