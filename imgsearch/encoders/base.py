@@ -133,6 +133,17 @@ class KnowsTexts(Protocol):
 
 
 @runtime_checkable
+class Respells(Protocol):
+    """What an encoder may have besides: it reads words that are hardly meant as they are typed as
+    others.
+    """
+
+    def respelt(self, text: str) -> str:
+        """Return a text as `encode_texts` reads it: of as many words."""
+        ...
+
+
+@runtime_checkable
 class LetsGoOfImages(Protocol):
     """What an encoder may have besides: towers that are loaded one without the other."""
 

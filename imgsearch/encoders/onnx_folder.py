@@ -11,7 +11,9 @@ the encoding of both merged. So the weights are stored once, and ``image.onnx``,
 vectors of libraries, stays as it is. ``graph_part`` and ``tools/starter/patches.py`` write it.
 
 And it may hold ``texts-DIGEST.npy``, float16 [n, d]: the vectors of a list of texts that every
-library needs, so that no query waits for them. ``tools/starter/known_texts.py`` writes it.
+library needs, so that no query waits for them. ``tools/starter/known_texts.py`` writes it. With
+``words.txt.gz`` slips of the keys are put right (see `spelling`); ``tools/starter/words.py`` writes
+it.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from imgsearch.encoders.model_files import (
     reason_of,
 )
 from imgsearch.encoders.onnx_session import open_session, run_graph
+from imgsearch.encoders.spelling import WORDS, Spelling, respelt
 from imgsearch.encoders.text_batches import encoded_in_batches
 from imgsearch.errors import HeatMapUnavailable, ModelInvalid
 from imgsearch.settings import available_cores
@@ -76,7 +79,7 @@ class OnnxFolderEncoder:
         missing = [name for name in FILES if not (folder / name).is_file()]
         if missing:
             raise ModelInvalid(f"{folder} is not a model folder: {', '.join(missing)} missing.")
-        check_inside(folder, (*FILES, PATCHES))
+        check_inside(folder, (*FILES, PATCHES, WORDS))
         check_tokenizer(folder / "tokenizer.json")
         self._folder = folder
         facts = read_object(folder / "model.json")
@@ -135,7 +138,18 @@ class OnnxFolderEncoder:
         """Embed n texts to unit rows [n, d]; what exceeds the context length is cut off."""
         if not texts:
             return np.empty((0, self._description.dimension), dtype=np.float32)
-        return encoded_in_batches(texts, self._run_text_tower)
+        return encoded_in_batches([self.respelt(text) for text in texts], self._run_text_tower)
+
+    def respelt(self, text: str) -> str:
+        """Return a text as it is read: with its slips put right, if the folder has its words."""
+        if not (self._folder / WORDS).is_file():
+            return text
+        # The list takes 10 ms to read: not for words that the tokenizer has whole.
+        return respelt(
+            text,
+            is_known=lambda word: self._tokenizer.token_to_id(word) is not None,
+            nearest=lambda word: self._spelling.nearest(word),
+        )
 
     def _run_text_tower(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         encodings = self._tokenizer.encode_batch(list(texts))
@@ -214,6 +228,10 @@ class OnnxFolderEncoder:
         # Stored optimized: optimizing again would take most of a cold query's time.
         threads = min(2, available_cores())
         return open_session(self._folder / "text.onnx", threads, optimize=False)
+
+    @cached_property
+    def _spelling(self) -> Spelling:
+        return Spelling.read(self._folder / WORDS)
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:

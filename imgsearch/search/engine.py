@@ -24,8 +24,9 @@ from imgsearch.search.answer import Answering, candidates_needed
 from imgsearch.search.background import FIXED_TEXTS, SAMPLE, Background
 from imgsearch.search.encoding import PicturePixels, encode_queries
 from imgsearch.search.grouping import Likeness
-from imgsearch.search.query import Query, note_about
+from imgsearch.search.query import Query
 from imgsearch.search.ranking import EncodedQuery, IndexImplausible
+from imgsearch.search.remarks import remark_on
 from imgsearch.search.results import SearchHit, SearchResults, hit_of
 
 # Queries that are searched for at once: on GPUs fewer would not pay (see `data.gpu_index`).
@@ -221,7 +222,7 @@ class QueryEngine:
         candidates: _Candidates | None,
     ) -> SearchResults:
         among = filtered_ids(self._reader, model, query.filters) if query.filters.any else None
-        note = note_about(query.words, self._encoder_of(model).description)
+        note = remark_on(query, self._encoder_of(model))
         for trust_cache in (True, False):
             if not trust_cache:
                 index = VectorCache(self._library, model).load(self._reader, trust_cache=False)

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from imgsearch.data.filters import Filters
 from imgsearch.data.paths import printable
-from imgsearch.encoders import ModelDescription
 from imgsearch.errors import QueryInvalid
 from imgsearch.search.language import checked_weight, parse, split_weight
 
@@ -145,7 +144,7 @@ class Query:
 
     @property
     def words(self) -> str:
-        """All wanted words, for remarks about them."""
+        """All wanted words."""
         return " ".join(term.subject for term in self.wanted if isinstance(term.subject, str))
 
 
@@ -199,17 +198,3 @@ def _picture_term(like: object) -> Term:
     if not isinstance(subject, (Path, int, PictureReference)):
         raise QueryInvalid(f"Pictures cannot be searched by a {type(subject).__name__}.")
     return Term(subject, checked_weight(weight))
-
-
-def note_about(words: str, model: ModelDescription) -> str | None:
-    """Return a remark if the model can hardly understand these words, else None."""
-    if model.languages != ("en",):
-        return None
-    letters = [c for c in words if c.isalpha()]
-    foreign = sum("LATIN" not in unicodedata.name(c, "") for c in letters)
-    if foreign * 2 > len(letters):
-        return (
-            f"The model {model.name!r} understands English; this query is in another script, so "
-            "its results mean little."
-        )
-    return None

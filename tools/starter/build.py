@@ -26,6 +26,7 @@ from photos import flickr_photos
 from quantize import calibration
 from sources import image_weights, text_files
 from training import Recipe, new_heads, train
+from words import write_words
 
 SIZE = 256
 CROPS = 3
@@ -59,6 +60,7 @@ def main() -> None:
     write_patches(out)
     write_tokenizer(tokenizer, out / "tokenizer.json")
     write_description(out, recipe.dimension)
+    write_words(out, data)
     write_known_texts(out)
     write_card(out, data)
 

