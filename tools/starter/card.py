@@ -29,7 +29,8 @@ tools/starter, and run `python tools/starter/card.py`. -->
 def write_card(folder: Path, data: Path) -> None:
     """Measure the model in `folder` and write its MODEL_CARD.md."""
     description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.[jo]*n*"))}
+    files = sorted(path for path in folder.iterdir() if path.suffix != ".md")
+    sizes = {path.name: path.stat().st_size for path in files}
     facts = {
         "REVISION": description["revision"],
         "DIMENSION": str(description["dimension"]),
