@@ -20,12 +20,13 @@ from corpus import Corpus, gather, label_vectors
 from export import export_image, export_text
 from features import CONTEXT_LENGTH, THREADS, ImageFeatures, TextFeatures
 from heads import TwoHeads
+from hubs import ADDED
 from known_texts import write_known_texts
 from patches import write_patches
 from photos import flickr_photos
 from quantize import calibration
 from sources import image_weights, text_files
-from training import Recipe, new_heads, train
+from training import Recipe, new_heads, pulls, train
 from words import write_words
 
 SIZE = 256
@@ -54,12 +55,13 @@ def main() -> None:
     recipe = Recipe()
     corpus = gather(data, work, images, encode, CROPS, recipe.seed)
     heads = trained(corpus, recipe, work, images.fingerprint + encode.fingerprint)
+    of_photos, of_texts = pulls(corpus, heads)
     head = heads.image.weights()
-    export_image(out / "image.onnx", weights, SIZE, labels, recipe.parts, head, pixels)
-    export_text(out / "text.onnx", minilm, CONTEXT_LENGTH, heads.text.weights())
+    export_image(out / "image.onnx", weights, SIZE, labels, recipe.parts, head, of_photos, pixels)
+    export_text(out / "text.onnx", minilm, CONTEXT_LENGTH, heads.text.weights(), of_texts)
     write_patches(out)
     write_tokenizer(tokenizer, out / "tokenizer.json")
-    write_description(out, recipe.dimension)
+    write_description(out, recipe.dimension + ADDED)
     write_words(out, data)
     write_known_texts(out)
     write_card(out, data)

@@ -28,7 +28,7 @@ from photos import ORIGINAL, flickr_photos, view_pixels
 from quantize import calibration
 from scoring import retrieval
 from sources import image_weights, text_files
-from training import Recipe
+from training import Recipe, pulls
 
 ROUNDS = 7
 TIMED = 32
@@ -50,12 +50,15 @@ def main() -> None:
     heads = trained(corpus, recipe, work, images.fingerprint + encode.fingerprint)
     with torch.no_grad():
         captions = heads.text(torch.from_numpy(corpus.dev_captions)).numpy()
+    of_photos, of_texts = pulls(corpus, heads)
+    captions = of_texts.added_to(captions)
     dev = np.stack([view_pixels(one, SIZE, ORIGINAL, 0) for one in flickr_photos(data, "dev")])
     with TemporaryDirectory() as folder:
         paths = {"float": Path(folder) / "float.onnx", "eight bits": Path(folder) / "bits.onnx"}
         head = heads.image.weights()
-        export_image(paths["float"], weights, SIZE, labels, recipe.parts, head, None)
-        export_image(paths["eight bits"], weights, SIZE, labels, recipe.parts, head, pixels)
+        for name, ranges in (("float", None), ("eight bits", pixels)):
+            path = paths[name]
+            export_image(path, weights, SIZE, labels, recipe.parts, head, of_photos, ranges)
         towers = {name: session(path) for name, path in paths.items()}
         spent: dict[str, list[float]] = {name: [] for name in towers}
         for _ in range(ROUNDS):

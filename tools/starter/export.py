@@ -11,6 +11,7 @@ from onnx import TensorProto
 
 from backbone import Weights
 from graph import MICROSOFT, Array, Graph
+from hubs import Pull
 from image_features import add_features
 from minilm import TextTower
 from quantize import quantize
@@ -47,8 +48,8 @@ def folded_linear(graph: Graph) -> Linear:
     return linear
 
 
-def add_head(graph: Graph, x: str, head: HeadWeights, linear: Linear) -> None:
-    """The head's nodes, from raw features [n, f] to the output `embedding` [n, d]."""
+def add_head(graph: Graph, x: str, head: HeadWeights, pull: Pull, linear: Linear) -> None:
+    """The nodes of the head and of the pull, from raw features [n, f] to `embedding` [n, d]."""
     x = graph.node("Sub", x, graph.const(head.mean, "mean"))
     x = graph.node("Mul", x, graph.const(head.scale, "scale"))
     x = graph.node("Clip", x, graph.const(-CLIP), graph.const(CLIP))
@@ -56,8 +57,18 @@ def add_head(graph: Graph, x: str, head: HeadWeights, linear: Linear) -> None:
     y = graph.node("Add", linear(hidden, *head.down), linear(x, *head.skip))
     weight, bias = (graph.const(part, "norm") for part in head.norm)
     y = graph.node("LayerNormalization", y, weight, bias, axis=-1, epsilon=LAYER_NORM_EPSILON)
-    length = graph.node("ReduceL2", y, axes=[1], keepdims=1)
-    graph.node("Div", y, graph.node("Max", length, graph.const(TINY)), out="embedding")
+    unit = unit_rows(graph, y)
+    near = folded_linear(graph)(unit, pull.centres, pull.offsets)
+    near = graph.node("ReduceLogSumExp", near, axes=[1], keepdims=1)
+    added = graph.node("Mul", near, graph.const(pull.factor, "factor"))
+    added = graph.node("Add", added, graph.const(pull.level, "level"))
+    unit_rows(graph, graph.node("Concat", unit, added, axis=1), "embedding")
+
+
+def unit_rows(graph: Graph, x: str, out: str | None = None) -> str:
+    """Rows [n, d] divided by their lengths."""
+    length = graph.node("ReduceL2", x, axes=[1], keepdims=1)
+    return graph.node("Div", x, graph.node("Max", length, graph.const(TINY)), out=out)
 
 
 def export_image(
@@ -67,6 +78,7 @@ def export_image(
     label_vectors: Array,
     parts: Sequence[str],
     head: HeadWeights,
+    pull: Pull,
     pixels: Array | None,
 ) -> None:
     """Write image.onnx: uint8 `pixels` [n, size, size, 3] to unit float32 `embedding` [n, d].
@@ -77,8 +89,8 @@ def export_image(
     graph = Graph("starter-image")
     features, _ = add_features(graph, weights, size, label_vectors)
     joined = graph.node("Concat", *(features[part] for part in parts), axis=1)
-    add_head(graph, joined, head, folded_linear(graph))
-    dimension = len(head.norm[0])
+    add_head(graph, joined, head, pull, folded_linear(graph))
+    dimension = len(head.norm[0]) + len(pull.level)
     with TemporaryDirectory() as folder:
         exact = Path(folder) / path.name
         graph.save(
@@ -92,15 +104,17 @@ def export_image(
             quantize(exact, path, graph.in_eight_bits, pixels)
 
 
-def export_text(path: Path, minilm: Path, context_length: int, head: HeadWeights) -> None:
+def export_text(
+    path: Path, minilm: Path, context_length: int, head: HeadWeights, pull: Pull
+) -> None:
     """Write text.onnx: int64 `input_ids`, `attention_mask` [n, t] to float32 `embedding` [n, d]."""
     graph = Graph("starter-text")
     tower = TextTower(graph, minilm, context_length)
     pooled = tower.build("input_ids", "attention_mask")
-    add_head(graph, pooled, head, graph.linear8)
+    add_head(graph, pooled, head, pull, graph.linear8)
     tokens = (TensorProto.INT64, ["n", "t"])
     graph.save(
         path,
         {"input_ids": tokens, "attention_mask": tokens},
-        {"embedding": (TensorProto.FLOAT, ["n", len(head.norm[0])])},
+        {"embedding": (TensorProto.FLOAT, ["n", len(head.norm[0]) + len(pull.level)])},
     )

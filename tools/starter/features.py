@@ -87,7 +87,7 @@ class ImageFeatures:
         parts, logits = add_features(graph, weights, size, label_vectors)
         graph.node("Concat", *parts.values(), axis=1, out="features")
         graph.node("Identity", logits, out="logits")
-        path, exact = work / "image_features.onnx", work / "image_features_float.onnx"
+        exact = work / "image_features_float.onnx"
         graph.save(
             exact,
             {"pixels": (TensorProto.UINT8, ["n", size, size, 3])},
@@ -96,7 +96,11 @@ class ImageFeatures:
                 "logits": (TensorProto.FLOAT, ["n", "classes"]),
             },
         )
-        quantize(exact, path, graph.in_eight_bits, pixels)
+        path = work / f"image_features_{fingerprint(exact, pixels)}.onnx"
+        if not path.exists():
+            unfinished = path.with_suffix(".partial")
+            quantize(exact, unfinished, graph.in_eight_bits, pixels)
+            unfinished.rename(path)
         self.names = tuple(parts)
         self.fingerprint = fingerprint(path)
         self._size = size
@@ -117,9 +121,12 @@ class ImageFeatures:
         return dict(zip(("features", "logits"), joined, strict=True))
 
 
-def fingerprint(path: Path) -> str:
-    """Identifies a file's content; part of the names of caches made with it."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+def fingerprint(path: Path, *arrays: Array) -> str:
+    """Identifies a file's content and the arrays; part of the names of caches made with them."""
+    digest = hashlib.sha256(path.read_bytes())
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:12]
 
 
 def cached(path: Path, make: Callable[[], dict[str, Array]]) -> dict[str, Array]:

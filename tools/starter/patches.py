@@ -20,7 +20,7 @@ PATCHES = "patches.part"
 # Operators whose result at a cell depends on that cell alone once the channels come last.
 POINTWISE = ("Add", "Sub", "Mul", "Div", "Max", "Clip", "Gelu", "MatMul", "LayerNormalization")
 # The same, but the axis of the channels must be named anew.
-ALONG_CHANNELS = ("Softmax", "Concat", "ReduceL2")
+ALONG_CHANNELS = ("Softmax", "Concat", "ReduceL2", "ReduceLogSumExp")
 CHANNELS = 3
 
 

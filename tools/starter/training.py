@@ -12,6 +12,7 @@ from torch import Tensor
 from corpus import CAPTIONS, CLASSES, TEXT_WIDTH, Corpus
 from graph import Array
 from heads import Head, Standardiser, TwoHeads
+from hubs import PHOTO, TEXT, Pull
 from image_features import WIDTHS
 from scoring import retrieval, zero_shot
 
@@ -20,6 +21,9 @@ EMPHASIS = {"conse": 3.0, "colours": 2.0}
 # A pseudo-label is drawn from this many most likely classes.
 TOP_CLASSES = 10
 WARM_UP = 0.15
+# Texts at large (see `hubs`): so many captions of each photo, and so many prompts of each label.
+CAPTIONS_AT_LARGE = 2
+PROMPTS_AT_LARGE = 4
 
 
 @dataclass(frozen=True)
@@ -27,9 +31,10 @@ class Recipe:
     """What a training run can vary; the defaults are what ships."""
 
     parts: tuple[str, ...] = tuple(WIDTHS)
-    hidden: int = 1536
+    hidden: int = 1472
     text_hidden: int = 1024
-    dimension: int = 512
+    # Two more come from `hubs`.
+    dimension: int = 510
     dropout: float = 0.5
     text_dropout: float = 0.3
     noise: float = 0.3
@@ -140,7 +145,9 @@ def train(corpus: Corpus, recipe: Recipe) -> TwoHeads:
     heads = new_heads(corpus, recipe)
     sampler = Sampler(corpus, recipe)
     steps = recipe.epochs * len(sampler.epoch())
-    optimizer = torch.optim.AdamW(heads.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
+    optimizer = torch.optim.AdamW(
+        heads.parameters(), lr=recipe.rate, weight_decay=recipe.decay, fused=True
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.rate, total_steps=steps, pct_start=WARM_UP
     )
@@ -177,6 +184,16 @@ def batch_loss(heads: TwoHeads, sampler: Sampler, captioned: Array, texts: int) 
         similarity = heads.scale() * images @ embedded.T
         total = total + contrast(similarity, positives(covered, classes, len(captioned)))
     return total / texts
+
+
+@torch.no_grad()
+def pulls(corpus: Corpus, heads: TwoHeads) -> tuple[Pull, Pull]:
+    """The pull of photos and that of texts, as the trained heads see those of the training."""
+    photos = heads.image(torch.from_numpy(corpus.views[0].astype(np.float32))).numpy()
+    at_large = (corpus.captions[:, :CAPTIONS_AT_LARGE], corpus.labels[:, :PROMPTS_AT_LARGE])
+    inputs = np.concatenate([part.reshape(-1, TEXT_WIDTH) for part in at_large])
+    texts = heads.text(torch.from_numpy(inputs)).numpy()
+    return Pull.measured(photos, texts, PHOTO), Pull.measured(texts, photos, TEXT)
 
 
 @torch.no_grad()
