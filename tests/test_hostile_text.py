@@ -77,7 +77,7 @@ def commands(library: Path) -> list[list[str]]:
     photos = str(next(library.parent.glob("photos*")))
     evil = "".join(HOSTILE).replace("\n", "")
     inside = [
-        ["query", "red", "--all", "-n", "50"], ["query", "red", "--explain", "--all"],
+        ["query", "red", "--all", "--no-group", "-n", "50"], ["query", "red", "--explain", "--all"],
         ["query", evil], ["query", "--camera", evil, "red"], ["query", "--folder", evil],
         ["query", "--like", evil], ["query", "--good", evil, "red"], ["query", "--after", evil],
         ["query", "--near", evil], ["query", "--sort", evil], ["query", "--type", evil],

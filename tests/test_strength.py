@@ -51,9 +51,9 @@ def test_pictures_that_are_all_the_same_give_strengths_too(one: float) -> None:
 def test_the_documented_strengths() -> None:
     scale = StrengthScale(mean=0.1, deviation=0.05)
 
-    found = [scale.strength(0.1 + z * 0.05) for z in (0, 3, 3.5, 4.5, 6)]
+    found = [scale.strength(0.1 + z * 0.05) for z in (0, 2.95, 3.2, 3.7, 6)]
 
-    assert found == [1, 35, 50, 78, 96]
+    assert found == [0, 35, 50, 78, 100]
 
 
 def test_the_scale_is_the_spread_of_unrelated_pairs() -> None:

@@ -25,8 +25,8 @@ from imgsearch.search.ranking import (
 from imgsearch.search.results import PartScore, SearchHit, hit_of
 from imgsearch.search.strength import StrengthScale
 
-# Where queries by pictures stop: at the middle of the scale of strengths.
-_MIDDLE = 50
+# Where queries by pictures stop: at a z of 3.5 (see `strength`).
+_LIKE_A_PICTURE = 68
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Answering:
         pool = ranking.scores[: ranking.pooled]
         if not all(encoded.is_words) or len(encoded.good) or len(encoded.bad):
             # The best match of a picture is itself, or a copy: no measure for the others.
-            return sum(scale.strength(one) >= _MIDDLE for one in pool.tolist())
+            return sum(scale.strength(one) >= _LIKE_A_PICTURE for one in pool.tolist())
         best = self.index.vectors(ranking.ids[:WEIGHED])
         distinct = distinctness(encoded.target, best, self.background.vocabulary)
         return relevant_count(pool, scale, distinct, len(query.words.split()))

@@ -3,12 +3,12 @@
 In deviations z of the library's unrelated pairs (see `strength`), results end with the last match,
 the k-th best, that has
 
-    z >= max(0.95 * z_best / (1 + 0.12 * ln(min(k, 50))) + 0.5 if words > 1, 3.5)
+    z >= max(0.99 * z_best / (1 + 0.16 * ln(min(k, 50))) + 0.3 if words > 1, 2.8)
 
-What a query can reach differs from query to query (the name of a thing 7, a sentence 5), so its own
-best match is the measure. The second must come near to it (0.88 of it), the tenth less so (0.74):
+What a query can reach differs from query to query (the name of a thing 6, a sentence 5), so its own
+best match is the measure. The second must come near to it (0.89 of it), the tenth less so (0.72):
 many matches a little below the best are a kind of things, one or two are its relatives. More words
-name fewer things. 3.5 is the middle of the scale of strengths.
+name fewer things. 2.8 is a strength of 27.
 
 The best match alone would always find something. Whether it is a match is told by how much more the
 query says of a picture than ordinary words do:
@@ -18,11 +18,11 @@ query says of a picture than ordinary words do:
 where mean and deviation are those of the picture's cosines with `vocabulary.COMMON_WORDS`. This
 is about the same number for names and for sentences, which z is not. Nothing matches well if
 
-    distinctness < max(5 - 0.2 * words, 3.5) - m
-    and z_best < 6.25 - m and the tenth best z < 5.25 - m,    m = 0.4 * ln(2000 / candidates)
+    distinctness < max(4.6 - 0.3 * words, 3.4) - m
+    and z_best < 5.2 - m and the tenth best z < 3.45 - m,    m = 0.23 * ln(2000 / candidates)
 
-with at most 2,000 candidates. The more is said, the less exactly it is met; ten strong matches are
-not all chance; and the fewer photos, the less chance finds among them: m is 2 for twelve photos.
+with at most 2,000 candidates. The more is said, the less exactly it is met; ten good matches are
+not all chance; and the fewer photos, the less chance finds among them: m is 1.2 for twelve photos.
 Constants: `benchmarks/relevance.py`, docs/architecture.md.
 """
 
@@ -35,13 +35,13 @@ import numpy.typing as npt
 
 from imgsearch.search.strength import StrengthScale
 
-_SHARE_OF_BEST, _DECLINE, _DECLINES_TO = 0.95, 0.12, 50
-_SPECIFIC = 0.5
-_LEAST = 3.5
-_DISTINCT, _LESS_A_WORD, _LEAST_DISTINCT = 5.0, 0.2, 3.5
-_GOOD_IN_ANY_CASE = 6.25
-_MANY_ARE_GOOD = 5.25
-_MODESTY, _CANDIDATES = 0.4, 2_000
+_SHARE_OF_BEST, _DECLINE, _DECLINES_TO = 0.99, 0.16, 50
+_SPECIFIC = 0.3
+_LEAST = 2.8
+_DISTINCT, _LESS_A_WORD, _LEAST_DISTINCT = 4.6, 0.3, 3.4
+_GOOD_IN_ANY_CASE = 5.2
+_MANY_ARE_GOOD = 3.45
+_MODESTY, _CANDIDATES = 0.23, 2_000
 # Best matches that are looked at for distinctness, and that are many.
 WEIGHED = 10
 
