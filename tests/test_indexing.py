@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -157,6 +157,23 @@ def test_copies_among_many_new_photos_of_the_same_size(
     assert counts(report) == {"added": 14, "unchanged": 2, "moved": 1}
     assert report.embedded == 12
     assert len(found(library)) == 17
+
+
+def test_known_content_is_not_decoded_again(
+    library: Library, folder: Path, settings: IndexSettings
+) -> None:
+    for number in range(40):
+        Image.new("L", (8, 8), number).save(folder / f"{number}.bmp")
+    library.index(folder, settings=settings)
+    (folder / "moved").mkdir()
+    for path in folder.glob("*.bmp"):
+        path.rename(folder / "moved" / path.name)
+
+    # Whatever is decoded, fails.
+    strict = replace(settings, limits=DecodeLimits(max_pixels=1))
+    report = library.index(folder, settings=strict)
+
+    assert counts(report) == {"moved": 40}
 
 
 def test_moving_one_of_two_copies_counts_as_a_move(

@@ -61,7 +61,7 @@ UNKNOWN = -100
 
 @dataclass(frozen=True)
 class GraphicsRecipe:
-    """What a training run can vary; the defaults are what ships."""
+    """What a training run can vary; the defaults are those of the prototype."""
 
     steps: int = 1200
     rate: float = 3e-3
@@ -277,7 +277,7 @@ def train_graphics(photos: Photos, tokenizer: Tokenizer, recipe: GraphicsRecipe)
 
 
 def trained_graphics(data: Path, work: Path, tokens: Path) -> Graphics:
-    """Towers by the recipe that ships, read from `work` if they are there."""
+    """Towers by the recipe, read from `work` if they are there."""
     tokenizer = Tokenizer.from_file(str(tokens))
     tokenizer.no_padding()
     tokenizer.enable_truncation(TEXT_LENGTH)
@@ -298,6 +298,6 @@ def source_digest(recipe: GraphicsRecipe) -> str:
     """Changes with the recipe and with the code that draws and trains."""
     digest = hashlib.sha256(str(recipe).encode())
     for path in sorted(Path(__file__).parent.glob("graphics_*.py")):
-        if path.name != "graphics_export.py":
+        if path.name != "graphics_prototype.py":
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
