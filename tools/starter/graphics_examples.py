@@ -39,9 +39,9 @@ OPEN, HALF, SHUT = 1.0, 0.6, 0.0
 FAMILIES, FAMILY = 8, 6
 GRADIENT_FAMILIES, GRADIENT_FAMILY = 3, 3
 PLAIN_COLOURS, DOODLES, LINES = 9, 16, 8
-CHANGED, UNCHANGED = 5, 12
+CHANGED, UNCHANGED = 5, 20
 # Captions of photos in a batch, which go with none of its pictures.
-CAPTIONS = 24
+CAPTIONS = 64
 # Photos that are kept in memory, as they are and changed in each way.
 PHOTOS_KEPT, CHANGED_KEPT = 4000, 1200
 VIEWS = 4

@@ -144,20 +144,14 @@ SHAPES: dict[str, Callable[[random.Random], Outline]] = {
 }
 # Singular and plural of each word for a shape.
 NOUNS: dict[str, tuple[tuple[str, str], ...]] = {
-    "circle": (
-        ("circle", "circles"),
-        ("circle", "circles"),
-        ("disc", "discs"),
-        ("dot", "dots"),
-        ("ball", "balls"),
-    ),
-    "square": (("square", "squares"), ("square", "squares"), ("box", "boxes")),
+    "circle": (("circle", "circles"), ("circle", "circles"), ("disc", "discs"), ("dot", "dots")),
+    "square": (("square", "squares"),),
     "triangle": (("triangle", "triangles"),),
     "star": (("star", "stars"),),
     "heart": (("heart", "hearts"),),
     "diamond": (("diamond", "diamonds"), ("diamond", "diamonds"), ("rhombus", "rhombuses")),
     "cross": (("cross", "crosses"), ("plus sign", "plus signs")),
-    "crescent": (("crescent", "crescents"), ("moon", "moons")),
+    "crescent": (("crescent", "crescents"),),
     "arrow": (("arrow", "arrows"),),
     "rectangle": (("rectangle", "rectangles"),),
     "oval": (("oval", "ovals"), ("ellipse", "ellipses")),

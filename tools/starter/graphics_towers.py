@@ -55,6 +55,10 @@ class Seen:
     parts: Tensor
     all: Tensor
 
+    def in_float(self) -> Seen:
+        """The same in float32."""
+        return Seen(self.fine.float(), self.parts.float(), self.all.float())
+
 
 class PictureTower(nn.Module):
     """From pixels to a unit vector and a gate."""

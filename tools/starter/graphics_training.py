@@ -63,7 +63,7 @@ UNKNOWN = -100
 class GraphicsRecipe:
     """What a training run can vary; the defaults are those of the prototype."""
 
-    steps: int = 1200
+    steps: int = 3000
     rate: float = 3e-3
     decay: float = 0.05
     warm_up: float = 0.1
@@ -220,7 +220,9 @@ class Lesson:
     def losses(self) -> dict[str, Tensor]:
         """Of a fresh batch, weighted."""
         examples = batch(self._photos, self._rng)
-        seen = self.image.read(as_input(np.stack([one.pixels for one in examples])))
+        # Half the time of float32, and no worse.
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            seen = self.image.read(as_input(np.stack([one.pixels for one in examples]))).in_float()
         pictures, opened = self.image.judged(seen)
         captions = self._rng.sample(self._photos.captions, CAPTIONS)
         extra = [random_scene(self._rng) for _ in range(ONLY_WORDS)]
