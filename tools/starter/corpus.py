@@ -15,13 +15,14 @@ import numpy as np
 from features import ImageFeatures, TextFeatures, cached
 from graph import Array
 from image_features import WIDTHS
+from minilm import OUTPUT, WIDTH
 from label_groups import KINDS, PLACES
 from photos import ORIGINAL, WORN, flickr_photos, labelled_photos
 from texts import PROMPT, TEMPLATES, keywords, phrase, read_captions, read_table
 
 CAPTIONS = 5
 CLASSES = 1000
-TEXT_WIDTH = 384
+TEXT_WIDTH = OUTPUT
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Corpus:
     """Photos come in the order Flickr8k train, imagenet-1000, clothing; texts are float32.
 
     `views` hold float16 features [photos, f] per view and `beliefs` the classifier's probabilities
-    float16 [photos, 1000] for each. `captions`, `keywords` and `phrases` are [6000, 5, 384].
-    `labels` [l, templates, 384] are the texts of 1000 classes, then of the groups of classes;
+    float16 [photos, 1000] for each. `captions`, `keywords` and `phrases` are [6000, 5, t].
+    `labels` [l, templates, t] are the texts of 1000 classes, then of the groups of classes;
     `members` bool [l, 1000] says which classes a label covers.
     """
 
@@ -68,7 +69,7 @@ def class_names(data: Path) -> list[str]:
 
 def label_vectors(data: Path, encode: TextFeatures) -> Array:
     """Unit float32 [1000, 384]: the classifier's labels as ConSE reads them."""
-    vectors = encode([PROMPT.format(name) for name in class_names(data)])
+    vectors = encode([PROMPT.format(name) for name in class_names(data)])[:, :WIDTH]
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
@@ -96,7 +97,7 @@ def text_lists(data: Path, seed: int) -> dict[str, list[str]]:
 
 
 def text_features(data: Path, work: Path, encode: TextFeatures, seed: int) -> dict[str, Array]:
-    """Float32 [n, 384] for each of the text lists, from the cache if they were seen before."""
+    """Float32 [n, TEXT_WIDTH] for each of the text lists, from the cache if they were seen before."""
     lists = text_lists(data, seed)
     digest = hashlib.sha256(json.dumps(lists).encode()).hexdigest()[:12]
     return cached(

@@ -110,8 +110,8 @@ def export_text(
     """Write text.onnx: int64 `input_ids`, `attention_mask` [n, t] to float32 `embedding` [n, d]."""
     graph = Graph("starter-text")
     tower = TextTower(graph, minilm, context_length)
-    pooled = tower.build("input_ids", "attention_mask")
-    add_head(graph, pooled, head, pull, graph.linear8)
+    features = tower.build("input_ids", "attention_mask")
+    add_head(graph, features, head, pull, graph.linear8)
     tokens = (TensorProto.INT64, ["n", "t"])
     graph.save(
         path,

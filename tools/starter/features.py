@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from backbone import Weights
 from graph import Array, Graph
 from image_features import add_features
-from minilm import TextTower
+from minilm import OUTPUT, TextTower
 from photos import view_pixels
 from quantize import quantize
 
@@ -37,18 +37,18 @@ def session(path: Path) -> ort.InferenceSession:
 
 
 class TextFeatures:
-    """MiniLM's pooled output for any text."""
+    """What the text head reads of any text."""
 
     def __init__(self, weights: Path, tokenizer: Path, work: Path) -> None:
         graph = Graph("text-features")
-        pooled = TextTower(graph, weights, CONTEXT_LENGTH).build("input_ids", "attention_mask")
-        graph.node("Identity", pooled, out="pooled")
+        read = TextTower(graph, weights, CONTEXT_LENGTH).build("input_ids", "attention_mask")
+        graph.node("Identity", read, out="features")
         path = work / "text_features.onnx"
         tokens = (TensorProto.INT64, ["n", "t"])
         graph.save(
             path,
             {"input_ids": tokens, "attention_mask": tokens},
-            {"pooled": (TensorProto.FLOAT, ["n", "width"])},
+            {"features": (TensorProto.FLOAT, ["n", OUTPUT])},
         )
         self.fingerprint = fingerprint(path)
         self._session = session(path)
@@ -57,7 +57,7 @@ class TextFeatures:
         self._tokenizer.enable_truncation(CONTEXT_LENGTH)
 
     def __call__(self, texts: Sequence[str]) -> Array:
-        """Float32 [len(texts), 384]."""
+        """Float32 [len(texts), OUTPUT]."""
         ids = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
         # Texts of like length go together, so that little is computed for padding.
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))

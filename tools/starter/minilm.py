@@ -19,10 +19,14 @@ LAYERS = 6
 WIDTH = 384
 ATTENTION_HEADS = 12
 LAYER_NORM_EPSILON = 1e-12
+# Tokens up to this one are marks ([PAD], [UNK], [CLS], [SEP] and unused ones) and no words.
+LAST_MARK = 102
+# What `build` tells about a text: the tower's output, and its words without what it made of them.
+OUTPUT = 2 * WIDTH
 
 
 class TextTower:
-    """Writes MiniLM's nodes into a graph, from token ids to a pooled hidden state."""
+    """Writes MiniLM's nodes into a graph, from token ids to what the head reads."""
 
     def __init__(self, graph: Graph, weights: Path, context_length: int) -> None:
         self.graph = graph
@@ -30,16 +34,24 @@ class TextTower:
         self._context_length = context_length
 
     def build(self, ids: str, mask: str) -> str:
-        """From int64 `ids` and `mask` [n, t] to the mean hidden state of real tokens [n, 384]."""
-        mask32 = self.graph.node("Cast", mask, to=TensorProto.INT32)
-        x = self._embed(ids)
+        """From int64 `ids` and `mask` [n, t] to [n, OUTPUT].
+
+        That is the mean hidden state of real tokens, as MiniLM's authors pool it, then the mean row
+        of the words in the table: six layers have smoothed over much of what single words say.
+        """
+        g = self.graph
+        mask32 = g.node("Cast", mask, to=TensorProto.INT32)
+        words = g.gather4(self._state["embeddings.word_embeddings.weight"], ids)
+        x = self._embed(words, ids)
         for index in range(LAYERS):
             x = self._layer(x, mask32, f"encoder.layer.{index}")
-        return self._mean(x, mask)
+        real = g.node("Cast", mask, to=TensorProto.FLOAT)
+        named = g.node("Greater", ids, g.const(np.array(LAST_MARK, dtype=np.int64)))
+        named = g.node("Cast", named, to=TensorProto.FLOAT)
+        return g.node("Concat", self._mean(x, real), self._mean(words, named), axis=1)
 
-    def _embed(self, ids: str) -> str:
+    def _embed(self, words: str, ids: str) -> str:
         g = self.graph
-        words = g.gather4(self._state["embeddings.word_embeddings.weight"], ids)
         places = self._state["embeddings.position_embeddings.weight"][: self._context_length]
         # Every token is of type 0, so that row is added to the positions once and for all.
         places = places + self._state["embeddings.token_type_embeddings.weight"][0]
@@ -81,8 +93,10 @@ class TextTower:
             "LayerNormalization", x, weight, bias, axis=-1, epsilon=LAYER_NORM_EPSILON
         )
 
-    def _mean(self, x: str, mask: str) -> str:
+    def _mean(self, x: str, chosen: str) -> str:
         g = self.graph
-        weight = g.node("Unsqueeze", g.node("Cast", mask, to=TensorProto.FLOAT), g.const([2]))
+        weight = g.node("Unsqueeze", chosen, g.const([2]))
         total = g.node("ReduceSum", g.node("Mul", x, weight), g.const([1]), keepdims=0)
-        return g.node("Div", total, g.node("ReduceSum", weight, g.const([1]), keepdims=0))
+        count = g.node("ReduceSum", weight, g.const([1]), keepdims=0)
+        # A text may have no word at all.
+        return g.node("Div", total, g.node("Max", count, g.const(1.0)))

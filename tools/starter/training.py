@@ -90,7 +90,7 @@ class Sampler:
         return int(self._rng.choice(best, p=weights / weights.sum()))
 
     def labels(self, classes: Array) -> tuple[Tensor, Array]:
-        """Texts [n, 384] for the drawn classes [n], and which classes each covers [n, 1000]."""
+        """Texts [n, t] for the drawn classes [n], and which classes each covers [n, 1000]."""
         labels = classes.copy()
         for i in np.flatnonzero(self._rng.random(len(classes)) < self._recipe.group_share):
             labels[i] = self._rng.choice(self._covering[classes[i]])
@@ -99,7 +99,7 @@ class Sampler:
         return torch.from_numpy(texts), self._corpus.members[labels]
 
     def captions(self, photos: Array) -> Tensor:
-        """One text [n, 384] for each photo: a caption, its keywords or one of its phrases."""
+        """One text [n, t] for each photo: a caption, its keywords or one of its phrases."""
         which = self._rng.integers(CAPTIONS, size=len(photos))
         kind = self._rng.random(len(photos))[:, None]
         recipe, corpus = self._recipe, self._corpus
