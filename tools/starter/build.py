@@ -17,10 +17,10 @@ import torch
 from backbone import Weights
 from card import write_card
 from corpus import Corpus, gather, label_vectors
-from export import export_image, export_text
+from export import dimension, export_image, export_text
 from features import CONTEXT_LENGTH, THREADS, ImageFeatures, TextFeatures
+from graphics_training import trained_graphics
 from heads import TwoHeads
-from hubs import ADDED
 from known_texts import write_known_texts
 from patches import write_patches
 from photos import flickr_photos
@@ -56,12 +56,14 @@ def main() -> None:
     corpus = gather(data, work, images, encode, CROPS, recipe.seed)
     heads = trained(corpus, recipe, work, images.fingerprint + encode.fingerprint)
     of_photos, of_texts = pulls(corpus, heads)
-    head = heads.image.weights()
-    export_image(out / "image.onnx", weights, SIZE, labels, recipe.parts, head, of_photos, pixels)
-    export_text(out / "text.onnx", minilm, CONTEXT_LENGTH, heads.text.weights(), of_texts)
+    drawings = trained_graphics(data, work, tokenizer)
+    image, text = heads.image.weights(), heads.text.weights()
+    fixed = (weights, SIZE, labels, recipe.parts)
+    export_image(out / "image.onnx", *fixed, image, of_photos, drawings.image, pixels)
+    export_text(out / "text.onnx", minilm, CONTEXT_LENGTH, text, of_texts, drawings)
     write_patches(out)
     write_tokenizer(tokenizer, out / "tokenizer.json")
-    write_description(out, recipe.dimension + ADDED)
+    write_description(out, dimension(image))
     write_words(out, data)
     write_known_texts(out)
     write_card(out, data)

@@ -15,8 +15,8 @@ import numpy as np
 from features import ImageFeatures, TextFeatures, cached
 from graph import Array
 from image_features import WIDTHS
-from minilm import OUTPUT, WIDTH
 from label_groups import KINDS, PLACES
+from minilm import OUTPUT, WIDTH
 from photos import ORIGINAL, WORN, flickr_photos, labelled_photos
 from texts import PROMPT, TEMPLATES, keywords, phrase, read_captions, read_table
 
@@ -97,7 +97,7 @@ def text_lists(data: Path, seed: int) -> dict[str, list[str]]:
 
 
 def text_features(data: Path, work: Path, encode: TextFeatures, seed: int) -> dict[str, Array]:
-    """Float32 [n, TEXT_WIDTH] for each of the text lists, from the cache if they were seen before."""
+    """Float32 [n, t] for each of the text lists, from the cache if they were seen before."""
     lists = text_lists(data, seed)
     digest = hashlib.sha256(json.dumps(lists).encode()).hexdigest()[:12]
     return cached(

@@ -24,6 +24,8 @@ from corpus import gather, label_vectors
 from export import export_image
 from features import IMAGE_BATCH, ImageFeatures, TextFeatures, session
 from graph import Array
+from graphics_towers import DIMENSION
+from graphics_training import trained_graphics
 from photos import ORIGINAL, flickr_photos, view_pixels
 from quantize import calibration
 from scoring import retrieval
@@ -42,7 +44,8 @@ def main() -> None:
     arguments = parser.parse_args()
     work, data, recipe = arguments.work, arguments.data, Recipe()
     weights = Weights(image_weights())
-    encode = TextFeatures(*text_files(work), work)
+    minilm, tokenizer = text_files(work)
+    encode = TextFeatures(minilm, tokenizer, work)
     labels = label_vectors(data, encode)
     pixels = calibration(flickr_photos(data, "train"), SIZE)
     images = ImageFeatures(weights, SIZE, labels, pixels, work)
@@ -51,14 +54,17 @@ def main() -> None:
     with torch.no_grad():
         captions = heads.text(torch.from_numpy(corpus.dev_captions)).numpy()
     of_photos, of_texts = pulls(corpus, heads)
-    captions = of_texts.added_to(captions)
+    drawings = trained_graphics(data, work, tokenizer)
+    # A caption of a photo has nothing of drawings.
+    captions = np.pad(of_texts.added_to(captions), ((0, 0), (0, DIMENSION)))
     dev = np.stack([view_pixels(one, SIZE, ORIGINAL, 0) for one in flickr_photos(data, "dev")])
     with TemporaryDirectory() as folder:
         paths = {"float": Path(folder) / "float.onnx", "eight bits": Path(folder) / "bits.onnx"}
         head = heads.image.weights()
         for name, ranges in (("float", None), ("eight bits", pixels)):
             path = paths[name]
-            export_image(path, weights, SIZE, labels, recipe.parts, head, of_photos, ranges)
+            fixed = (weights, SIZE, labels, recipe.parts)
+            export_image(path, *fixed, head, of_photos, drawings.image, ranges)
         towers = {name: session(path) for name, path in paths.items()}
         spent: dict[str, list[float]] = {name: [] for name in towers}
         for _ in range(ROUNDS):

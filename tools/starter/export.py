@@ -10,17 +10,19 @@ from tempfile import TemporaryDirectory
 from onnx import TensorProto
 
 from backbone import Weights
-from graph import MICROSOFT, Array, Graph
-from hubs import Pull
-from image_features import add_features
+from graph import MICROSOFT, Array, Graph, unit_rows
+from graphics_export import add_joined, add_picture_tower, add_word_tower
+from graphics_towers import DIMENSION, Graphics, PictureTower
+from hubs import ADDED, Pull
+from image_features import add_features, normalised_pixels
 from minilm import TextTower
 from quantize import quantize
 
 LAYER_NORM_EPSILON = 1e-5
 # Standardised (and emphasised) features are limited to this size.
 CLIP = 20.0
-# Keeps the division by the length of an all-zero row defined.
-TINY = 1e-12
+# The vectors before those of drawings join them; `patches` looks for them by this name.
+PHOTO_ROWS = "photo_rows"
 
 
 @dataclass(frozen=True)
@@ -38,18 +40,8 @@ class HeadWeights:
 Linear = Callable[[str, Array, Array], str]
 
 
-def folded_linear(graph: Graph) -> Linear:
-    """Products whose eight-bit weights become float when the session is made."""
-
-    def linear(x: str, weight: Array, bias: Array) -> str:
-        product = graph.node("MatMul", x, graph.weight8(weight, axis=1))
-        return graph.node("Add", product, graph.const(bias, "bias"))
-
-    return linear
-
-
-def add_head(graph: Graph, x: str, head: HeadWeights, pull: Pull, linear: Linear) -> None:
-    """The nodes of the head and of the pull, from raw features [n, f] to `embedding` [n, d]."""
+def add_head(graph: Graph, x: str, head: HeadWeights, pull: Pull, linear: Linear) -> str:
+    """The nodes of the head and of the pull, from raw features [n, f] to unit rows [n, d]."""
     x = graph.node("Sub", x, graph.const(head.mean, "mean"))
     x = graph.node("Mul", x, graph.const(head.scale, "scale"))
     x = graph.node("Clip", x, graph.const(-CLIP), graph.const(CLIP))
@@ -58,17 +50,11 @@ def add_head(graph: Graph, x: str, head: HeadWeights, pull: Pull, linear: Linear
     weight, bias = (graph.const(part, "norm") for part in head.norm)
     y = graph.node("LayerNormalization", y, weight, bias, axis=-1, epsilon=LAYER_NORM_EPSILON)
     unit = unit_rows(graph, y)
-    near = folded_linear(graph)(unit, pull.centres, pull.offsets)
+    near = graph.linear(unit, pull.centres, pull.offsets)
     near = graph.node("ReduceLogSumExp", near, axes=[1], keepdims=1)
     added = graph.node("Mul", near, graph.const(pull.factor, "factor"))
     added = graph.node("Add", added, graph.const(pull.level, "level"))
-    unit_rows(graph, graph.node("Concat", unit, added, axis=1), "embedding")
-
-
-def unit_rows(graph: Graph, x: str, out: str | None = None) -> str:
-    """Rows [n, d] divided by their lengths."""
-    length = graph.node("ReduceL2", x, axes=[1], keepdims=1)
-    return graph.node("Div", x, graph.node("Max", length, graph.const(TINY)), out=out)
+    return unit_rows(graph, graph.node("Concat", unit, added, axis=1), PHOTO_ROWS)
 
 
 def export_image(
@@ -79,6 +65,7 @@ def export_image(
     parts: Sequence[str],
     head: HeadWeights,
     pull: Pull,
+    drawings: PictureTower,
     pixels: Array | None,
 ) -> None:
     """Write image.onnx: uint8 `pixels` [n, size, size, 3] to unit float32 `embedding` [n, d].
@@ -87,16 +74,17 @@ def export_image(
     photos `pixels`, as in `ImageFeatures`; without them all is computed in float32.
     """
     graph = Graph("starter-image")
-    features, _ = add_features(graph, weights, size, label_vectors)
+    x = normalised_pixels(graph)
+    features, _ = add_features(graph, x, weights, size, label_vectors)
     joined = graph.node("Concat", *(features[part] for part in parts), axis=1)
-    add_head(graph, joined, head, pull, folded_linear(graph))
-    dimension = len(head.norm[0]) + len(pull.level)
+    rows = add_head(graph, joined, head, pull, graph.linear)
+    add_joined(graph, rows, add_picture_tower(graph, x, size, drawings))
     with TemporaryDirectory() as folder:
         exact = Path(folder) / path.name
         graph.save(
             exact,
             {"pixels": (TensorProto.UINT8, ["n", size, size, 3])},
-            {"embedding": (TensorProto.FLOAT, ["n", dimension])},
+            {"embedding": (TensorProto.FLOAT, ["n", dimension(head)])},
         )
         if pixels is None:
             exact.replace(path)
@@ -104,17 +92,29 @@ def export_image(
             quantize(exact, path, graph.in_eight_bits, pixels)
 
 
+def dimension(head: HeadWeights) -> int:
+    """How many numbers the vectors have that are made with this head."""
+    return len(head.norm[0]) + ADDED + DIMENSION
+
+
 def export_text(
-    path: Path, minilm: Path, context_length: int, head: HeadWeights, pull: Pull
+    path: Path,
+    minilm: Path,
+    context_length: int,
+    head: HeadWeights,
+    pull: Pull,
+    drawings: Graphics,
 ) -> None:
     """Write text.onnx: int64 `input_ids`, `attention_mask` [n, t] to float32 `embedding` [n, d]."""
     graph = Graph("starter-text")
     tower = TextTower(graph, minilm, context_length)
     features = tower.build("input_ids", "attention_mask")
-    add_head(graph, features, head, pull, graph.linear8)
+    rows = add_head(graph, features, head, pull, graph.linear8)
+    drawn = add_word_tower(graph, "input_ids", "attention_mask", drawings.text, drawings.tokens)
+    add_joined(graph, rows, drawn)
     tokens = (TensorProto.INT64, ["n", "t"])
     graph.save(
         path,
         {"input_ids": tokens, "attention_mask": tokens},
-        {"embedding": (TensorProto.FLOAT, ["n", len(head.norm[0]) + len(pull.level)])},
+        {"embedding": (TensorProto.FLOAT, ["n", dimension(head)])},
     )

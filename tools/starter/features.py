@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from backbone import Weights
 from graph import Array, Graph
-from image_features import add_features
+from image_features import add_features, normalised_pixels
 from minilm import OUTPUT, TextTower
 from photos import view_pixels
 from quantize import quantize
@@ -84,7 +84,8 @@ class ImageFeatures:
     ) -> None:
         """Ranges of the maps come from the photos `pixels` uint8 [n, size, size, 3]."""
         graph = Graph("image-features")
-        parts, logits = add_features(graph, weights, size, label_vectors)
+        x = normalised_pixels(graph)
+        parts, logits = add_features(graph, x, weights, size, label_vectors)
         graph.node("Concat", *parts.values(), axis=1, out="features")
         graph.node("Identity", logits, out="logits")
         exact = work / "image_features_float.onnx"

@@ -20,6 +20,8 @@ IR_VERSION = 10
 MICROSOFT = "com.microsoft"
 # Values that share a scale in block-quantized matrices.
 BLOCK = 32
+# Keeps the division by the length of an all-zero row defined.
+TINY = 1e-12
 
 Array = np.ndarray
 
@@ -72,6 +74,11 @@ class Graph:
     def half(self, value: Array, hint: str = "weight") -> str:
         """Store float `value` as float16 and return the float32 tensor (folded at load time)."""
         return self.node("Cast", self.const(value.astype(np.float16), hint), to=TensorProto.FLOAT)
+
+    def linear(self, x: str, weight: Array, bias: Array) -> str:
+        """x @ weight + bias, for float `weight` [in, out] kept in eight bits in the file alone."""
+        product = self.node("MatMul", x, self.weight8(weight, axis=1))
+        return self.node("Add", product, self.const(bias, "bias"))
 
     def linear8(self, x: str, weight: Array, bias: Array) -> str:
         """x @ weight + bias, for float `weight` [in, out] kept in eight bits also while running."""
@@ -137,6 +144,12 @@ class Graph:
         )
         onnx.checker.check_model(model)
         onnx.save(model, str(path))
+
+
+def unit_rows(graph: Graph, x: str, out: str | None = None) -> str:
+    """Rows [n, d] divided by their lengths."""
+    length = graph.node("ReduceL2", x, axes=[1], keepdims=1)
+    return graph.node("Div", x, graph.node("Max", length, graph.const(TINY)), out=out)
 
 
 def symmetric_int8(value: Array, axis: int) -> tuple[Array, Array]:

@@ -125,8 +125,8 @@ class WordTower(nn.Module):
         self.out = nn.Linear(2 * TEXT_WIDTH, DIMENSION)
         self.gate = nn.Linear(2 * TEXT_WIDTH, 1)
 
-    def forward(self, numbers: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Int64 numbers and bool mask [n, t] to [n, DIMENSION] and gates, not limited yet [n]."""
+    def read(self, numbers: Tensor, mask: Tensor) -> Tensor:
+        """What int64 numbers and a bool mask [n, t] say, [n, 2 * TEXT_WIDTH]."""
         words, lengths = self.words(numbers), mask.sum(dim=1)
         packed = nn.utils.rnn.pack_padded_sequence(
             words, lengths, batch_first=True, enforce_sorted=False
@@ -134,7 +134,11 @@ class WordTower(nn.Module):
         around, _ = nn.utils.rnn.pad_packed_sequence(self.around(packed)[0], batch_first=True)
         x = functional.gelu(self.first(torch.cat([words, around], dim=2)))
         x = functional.gelu(self.second(x)) * mask[:, :, None]
-        mean = x.sum(dim=1) / lengths[:, None]
+        return x.sum(dim=1) / lengths[:, None]
+
+    def forward(self, numbers: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Int64 numbers and bool mask [n, t] to [n, DIMENSION] and gates, not limited yet [n]."""
+        mean = self.read(numbers, mask)
         return functional.normalize(self.out(mean), dim=-1), self.gate(mean)[:, 0]
 
 

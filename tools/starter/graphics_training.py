@@ -16,9 +16,9 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graph import Array
 from graphics_colours import BASIC
 from graphics_examples import CAPTIONS, OPEN, SHUT, Example, Photos, batch, gather_photos
+from graphics_gates import as_input, fit_gates, gate_loss
 from graphics_scenes import MOST, Group, Scene, random_scene
 from graphics_shapes import SHAPES
 from graphics_towers import (
@@ -32,11 +32,10 @@ from graphics_towers import (
     Seen,
     WordTower,
 )
+from graphics_vocabulary import Vocabulary
 from training import contrast
 
 FIRST_TEMPERATURE, LAST_TEMPERATURE = 14.0, 60.0
-# Gates of photos are pushed this far below nothing, so that none of them opens by chance.
-MARGIN = 0.15
 # Texts that are looked through for the vocabulary.
 SAMPLED_BATCHES = 60
 RARE = 3
@@ -72,29 +71,6 @@ class GraphicsRecipe:
     map_hint: float = 0.5
     gate: float = 4.0
     seed: int = 0
-
-
-class Vocabulary:
-    """Numbers for the tokens that queries for drawings use; all others share the last one."""
-
-    def __init__(self, tokens: Sequence[int]) -> None:
-        self.tokens = list(tokens)
-        self._numbers = {token: number for number, token in enumerate(self.tokens)}
-
-    def __len__(self) -> int:
-        return len(self.tokens) + 1
-
-    def encode(self, tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Int64 numbers [n, t] and a bool mask [n, t]."""
-        other = len(self.tokens)
-        rows = [
-            [self._numbers.get(token, other) for token in encoding.ids]
-            for encoding in tokenizer.encode_batch(list(texts))
-        ]
-        length = max(map(len, rows))
-        numbers = torch.tensor([row + [0] * (length - len(row)) for row in rows])
-        mask = torch.tensor([[True] * len(row) + [False] * (length - len(row)) for row in rows])
-        return numbers, mask
 
 
 class Hints(nn.Module):
@@ -146,12 +122,6 @@ class Hints(nn.Module):
         )
 
 
-def as_input(pixels: Array) -> Tensor:
-    """Uint8 [n, s, s, 3] to what the tower reads, float32 [n, 3, s, s]."""
-    scaled = (torch.from_numpy(pixels).float() - 127) / 128
-    return scaled.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-
-
 def facts_of(group: Group) -> tuple[int, int, int]:
     """The numbers of its number, colour and shape."""
     return group.number - 1, COLOURS_BY_NUMBER[group.colour], SHAPES_BY_NUMBER[group.shape]
@@ -174,14 +144,6 @@ def maps_of(examples: Sequence[Example], side: int) -> tuple[Tensor, Tensor]:
             shapes[number, row, column] = SHAPES_BY_NUMBER[group.shape]
             colours[number, row, column] = COLOURS_BY_NUMBER[group.colour]
     return shapes, colours
-
-
-def gate_loss(gates: Tensor, wanted: Tensor) -> Tensor:
-    """Open gates may be opener than wanted, shut ones below nothing; both [n]."""
-    error = gates - wanted
-    error = torch.where(wanted == OPEN, error.clamp(max=0), error)
-    error = torch.where(wanted == SHUT, (gates + MARGIN).clamp(min=0), error)
-    return (error**2).mean()
 
 
 def vocabulary(photos: Photos, tokenizer: Tokenizer, rng: random.Random) -> Vocabulary:
@@ -275,7 +237,9 @@ def train_graphics(photos: Photos, tokenizer: Tokenizer, recipe: GraphicsRecipe)
             told = ", ".join(f"{name} {loss.item():.3f}" for name, loss in losses.items())
             seconds = time.process_time() - started
             print(f"drawings, step {step}, {seconds:.0f} s: {told}", flush=True)
-    return Graphics(lesson.image.eval(), lesson.text.eval(), lesson.vocabulary.tokens)
+    image, text, vocabulary = lesson.image.eval(), lesson.text.eval(), lesson.vocabulary
+    fit_gates(image, text, vocabulary, tokenizer, photos, recipe.seed)
+    return Graphics(image, text, vocabulary.tokens)
 
 
 def trained_graphics(data: Path, work: Path, tokens: Path) -> Graphics:

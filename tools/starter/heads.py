@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from export import CLIP, LAYER_NORM_EPSILON, HeadWeights
 from graph import Array
+from tensors import array
 
 # A dimension that hardly varies is not blown up: deviations are at least this share of the largest.
 SMALLEST_DEVIATION = 0.01
@@ -99,8 +100,3 @@ class TwoHeads(nn.Module):
     def scale(self) -> Tensor:
         """What cosines are multiplied with before the softmax."""
         return self.log_temperature.exp().clamp(max=LAST_TEMPERATURE)
-
-
-def array(tensor: Tensor) -> Array:
-    """A contiguous float32 copy."""
-    return tensor.detach().cpu().numpy().astype(np.float32, order="C")

@@ -77,14 +77,13 @@ def conse(graph: Graph, logits: str, label_vectors: Array) -> str:
 
 
 def add_features(
-    graph: Graph, weights: Weights, size: int, label_vectors: Array
+    graph: Graph, x: str, weights: Weights, size: int, label_vectors: Array
 ) -> tuple[dict[str, str], str]:
-    """Write the nodes of all image features.
+    """Write the nodes of all image features, from what `normalised_pixels` makes.
 
     `label_vectors` float32 [1000, 384] are the texts of the classifier's labels. Returns the
     tensors that the head reads, by name, and the classifier's logits float32 [n, 1000].
     """
-    x = normalised_pixels(graph)
     backbone = Backbone(graph, weights, size)
     last = backbone.build(x)
     whole = mean(graph, last)

@@ -2,10 +2,11 @@
 
     python tools/starter/patches.py imgsearch/encoders/starter
 
-The tower takes means of its maps over all positions and feeds them to a head. The part repeats
-what comes after the means, once for each cell of the last map's grid, with the cell's own values in
-place of the means. Its weights are those in image.onnx (imgsearch/encoders/onnx_folder.py tells how
-the two files become one graph), so it takes a few kilobytes and changes no embedding.
+The tower takes means of its maps over all positions and feeds them to a head. The part repeats what
+comes after the means, once for each cell of the last map's grid, with the cell's own values in
+place of the means. What a cell says of drawings is left out: those numbers are 0. Its weights are
+those in image.onnx (imgsearch/encoders/onnx_folder.py tells how the two files become one graph), so
+it takes a few kilobytes and changes no embedding.
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto, helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from export import PHOTO_ROWS
+from graphics_towers import DIMENSION
 
 PATCHES = "patches.part"
 # Operators whose result at a cell depends on that cell alone once the channels come last.
@@ -64,7 +69,19 @@ def cell_nodes(model: onnx.ModelProto) -> tuple[list[NodeProto], int, int]:
             continue
         nodes.append(for_cells(node, cells))
         cells[node.output[0]] = nodes[-1].output[0]
-    return nodes, grid, shapes["embedding"][-1]
+        if node.output[0] == PHOTO_ROWS:
+            break
+    return [*nodes, *without_drawings(cells[PHOTO_ROWS])], grid, shapes["embedding"][-1]
+
+
+def without_drawings(rows: str) -> list[NodeProto]:
+    """Fill rows [n, g, g, d] up with zeros to `patches`, as long as the vectors of pictures."""
+    pads = np.array([0] * 7 + [DIMENSION], dtype=np.int64)
+    made = numpy_helper.from_array(pads)
+    return [
+        helper.make_node("Constant", [], ["patch_pads"], "patch_pads", value=made),
+        helper.make_node("Pad", [rows, "patch_pads"], ["patches"], "patches"),
+    ]
 
 
 def shapes_of(model: onnx.ModelProto) -> dict[str, list[int]]:
@@ -91,7 +108,7 @@ def for_cells(node: NodeProto, cells: dict[str, str]) -> NodeProto:
     """`node` on rows [n, c], made to work on cells [n, g, g, c]."""
     if node.op_type not in POINTWISE + ALONG_CHANNELS:
         raise ValueError(f"{node.op_type} after the means: teach this script what it is for a cell")
-    out = "patches" if node.output[0] == "embedding" else f"cell_{node.output[0]}"
+    out = f"cell_{node.output[0]}"
     made = NodeProto()
     made.CopyFrom(node)
     made.name = made.output[0] = out

@@ -33,8 +33,8 @@ class Recipe:
     parts: tuple[str, ...] = tuple(WIDTHS)
     hidden: int = 1472
     text_hidden: int = 1024
-    # Two more come from `hubs`.
-    dimension: int = 510
+    # Two more come from `hubs`, 64 from the towers for drawings.
+    dimension: int = 446
     dropout: float = 0.5
     text_dropout: float = 0.3
     noise: float = 0.3
