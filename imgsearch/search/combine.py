@@ -5,11 +5,12 @@ score is its cosine with the weighted sum of these. A part with a weight w below
 With z = (cosine - mean) / deviation on the scale of that part,
 
     usual = median z of those of the 10 best candidates for the wanted parts that match
-            them at least 0.7 times as well as the best does, but from 0 to 3
-    cost = |w| * 8 * deviation * max(0, z - usual - 0.25)
+            them at least 0.7 times as well as the best does, but at most 3;
+            three quarters of that median where it is below 0
+    cost = |w| * 8 * deviation * max(0, z - usual - 0.15)
 
 so a picture pays for what it shows of the part beyond what pictures of the wanted kind have of it
-(every dog looks a little like a cat), and one that does not show it keeps its score. Subtracting
+(every dog looks a little like a cat), and one that shows no more keeps its score. Subtracting
 vectors instead moves every picture. Constants: `benchmarks/negatives.py`, docs/architecture.md.
 """
 
@@ -28,7 +29,10 @@ _TYPICAL = 10
 _OF_THE_KIND = 0.7
 # A kind of which every picture shows more of the part than this does show it.
 _MOST_USUAL = 3.0
-_TOLERATED = 0.25
+# Pictures of another world than the part's (monkeys, and trucks) are far below 0: one that shows
+# the part beside them need not be above 0 either.
+_BELOW = 0.75
+_TOLERATED = 0.15
 _COST = 8.0
 
 
@@ -66,9 +70,15 @@ def combined_scores(
     for column in np.flatnonzero(weights < 0).tolist():
         scale = scales[column]
         z = (cosines[:, column] - scale.mean) / scale.deviation
-        usual = float(np.clip(np.median(z[typical]), 0, _MOST_USUAL)) if len(typical) else 0.0
+        usual = _usual(z[typical])
         scores += weights[column] * _COST * scale.deviation * np.maximum(z - usual - _TOLERATED, 0)
     return np.asarray(scores, dtype=np.float32)
+
+
+def _usual(z: npt.NDArray[np.float32]) -> float:
+    """What pictures of the wanted kind, with these z [k] on a part, have of it anyway."""
+    median = float(np.median(z)) if len(z) else 0.0
+    return min(median, _MOST_USUAL) if median > 0 else _BELOW * median
 
 
 def _wanted_sum(

@@ -264,6 +264,6 @@ def source_digest(recipe: GraphicsRecipe) -> str:
     """Changes with the recipe and with the code that draws and trains."""
     digest = hashlib.sha256(str(recipe).encode())
     for path in sorted(Path(__file__).parent.glob("graphics_*.py")):
-        if path.name != "graphics_prototype.py":
+        if path.name != "graphics_export.py":
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
