@@ -18,11 +18,11 @@ query says of a picture than ordinary words do:
 where mean and deviation are those of the picture's cosines with `vocabulary.COMMON_WORDS`. This
 is about the same number for names and for sentences, which z is not. Nothing matches well if
 
-    distinctness < max(4.6 - 0.3 * words, 3.4) - m
-    and z_best < 5.2 - m and the tenth best z < 3.45 - m,    m = 0.23 * ln(2000 / candidates)
+    distinctness < max(4.9 - 0.17 * words, 3.2) - m
+    and z_best < 4.6 - m and the tenth best z < 3.4 - m,    m = 0.29 * ln(2000 / candidates)
 
 with at most 2,000 candidates. The more is said, the less exactly it is met; ten good matches are
-not all chance; and the fewer photos, the less chance finds among them: m is 1.2 for twelve photos.
+not all chance; and the fewer photos, the less chance finds among them: m is 1.5 for twelve photos.
 Constants: `benchmarks/relevance.py`, docs/architecture.md.
 """
 
@@ -38,10 +38,10 @@ from imgsearch.search.strength import StrengthScale
 _SHARE_OF_BEST, _DECLINE, _DECLINES_TO = 0.99, 0.16, 50
 _SPECIFIC = 0.3
 _LEAST = 2.8
-_DISTINCT, _LESS_A_WORD, _LEAST_DISTINCT = 4.6, 0.3, 3.4
-_GOOD_IN_ANY_CASE = 5.2
-_MANY_ARE_GOOD = 3.45
-_MODESTY, _CANDIDATES = 0.23, 2_000
+_DISTINCT, _LESS_A_WORD, _LEAST_DISTINCT = 4.9, 0.17, 3.2
+_GOOD_IN_ANY_CASE = 4.6
+_MANY_ARE_GOOD = 3.4
+_MODESTY, _CANDIDATES = 0.29, 2_000
 # Best matches that are looked at for distinctness, and that are many.
 WEIGHED = 10
 

@@ -14,6 +14,7 @@ from graph import Array
 from heads import Head, Standardiser, TwoHeads
 from hubs import PHOTO, TEXT, Pull
 from image_features import WIDTHS
+from minilm import WIDTH
 from scoring import retrieval, zero_shot
 
 # Parts of the image features whose standardised values are multiplied: they carry more per number.
@@ -39,6 +40,8 @@ class Recipe:
     text_dropout: float = 0.3
     noise: float = 0.3
     text_noise: float = 0.0
+    # What a text's single words count beside what the tower makes of the whole.
+    words: float = 0.5
     rate: float = 2e-3
     decay: float = 0.2
     batch: int = 1000
@@ -131,7 +134,9 @@ def new_heads(corpus: Corpus, recipe: Recipe) -> TwoHeads:
     """Untrained heads, with standardisers measured on the original photos and the captions."""
     parts = [(WIDTHS[name], EMPHASIS.get(name, 1.0)) for name in recipe.parts]
     images = Standardiser(corpus.views[0], parts)
-    texts = Standardiser(corpus.captions.reshape(-1, TEXT_WIDTH), [(TEXT_WIDTH, 1.0)])
+    texts = Standardiser(
+        corpus.captions.reshape(-1, TEXT_WIDTH), [(WIDTH, 1.0), (WIDTH, recipe.words)]
+    )
     return TwoHeads(
         Head(images, recipe.hidden, recipe.dimension, recipe.dropout, recipe.noise),
         Head(texts, recipe.text_hidden, recipe.dimension, recipe.text_dropout, recipe.text_noise),
