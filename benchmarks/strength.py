@@ -2,8 +2,8 @@
 
     python benchmarks/strength.py [--data ../shared/data] [--model starter] [--json]
 
-Two libraries of 1,000 photos: Flickr8k dev, which is asked captions, and imagenet-1000, which is asked
-class names. For what is not there, each library is asked what belongs to the other one, and
+Two libraries of 1,000 photos: Flickr8k dev, which is asked captions, and imagenet-1000, which is
+asked class names. For what is not there, each library is asked what belongs to the other one, and
 the best match counts. Strengths are medians, on the scale of the library in question; z, in
 deviations of unrelated pairs, is what the scale (imgsearch/search/strength.py) is made of.
 """
