@@ -103,11 +103,11 @@ _TURNS = re.compile(
 )
 
 
-def keywords(caption: str) -> str:
-    """Up to five words, without those that carry no picture."""
+def keywords(caption: str, at_most: int | None = _AT_MOST) -> str:
+    """Up to so many words (None: all), without those that carry no picture."""
     words = re.findall(r"[a-z0-9'-]+", caption.lower())
     kept = [word for word in words if word not in _FUNCTION_WORDS]
-    return " ".join(kept[:_AT_MOST]) or caption
+    return " ".join(kept[:at_most]) or caption
 
 
 def typo(caption: str, rng: random.Random) -> str:

@@ -179,6 +179,7 @@ def queries(dev: Dev, seed: int) -> list[Result]:
     slip = partial(typo, rng=random.Random(seed))
     ways: dict[str, Callable[[str], str]] = {
         "keywords (at most five)": keywords,
+        "keywords, all of them": partial(keywords, at_most=None),
         "a typo": slip,
         "singular for plural and back": other_number,
         "another order of words": other_order,
