@@ -120,6 +120,17 @@ def test_what_all_wanted_pictures_have_of_it_costs_them_nothing() -> None:
     assert scores[-1] < 0
 
 
+def test_what_is_far_from_all_wanted_pictures_need_not_be_above_chance() -> None:
+    # For "truck" monkeys have a z of -3, and a monkey beside a truck -0.5.
+    alike = np.tile([[0.6, -0.2]], (30, 1)).astype(np.float32)
+    cosines = np.concatenate([alike, [[0.65, 0.05]]]).astype(np.float32)
+
+    scores = combined_scores(cosines, weights(1, -1), [SCALE, SCALE])
+
+    np.testing.assert_allclose(scores[:-1], 0.6, atol=1e-6)
+    assert scores.argmin() == len(alike)
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_pools_of_no_or_one_candidate(count: int) -> None:
     cosines = np.full((count, 2), 0.9, dtype=np.float32)
