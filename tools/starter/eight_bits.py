@@ -61,9 +61,9 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         paths = {"float": Path(folder) / "float.onnx", "eight bits": Path(folder) / "bits.onnx"}
         head = heads.image.weights()
+        fixed = (weights, SIZE, labels, recipe.parts)
         for name, ranges in (("float", None), ("eight bits", pixels)):
             path = paths[name]
-            fixed = (weights, SIZE, labels, recipe.parts)
             export_image(path, *fixed, head, of_photos, drawings.image, ranges)
         towers = {name: session(path) for name, path in paths.items()}
         spent: dict[str, list[float]] = {name: [] for name in towers}

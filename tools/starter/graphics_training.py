@@ -60,7 +60,7 @@ UNKNOWN = -100
 
 @dataclass(frozen=True)
 class GraphicsRecipe:
-    """What a training run can vary; the defaults are those of the prototype."""
+    """What a training run can vary; the defaults are what ships."""
 
     steps: int = 3000
     rate: float = 3e-3
