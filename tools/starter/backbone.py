@@ -5,6 +5,8 @@ The layout below mirrors the package `efficientnet-lite-pytorch` 0.1.0, whose we
 
 from __future__ import annotations
 
+import copy
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +25,33 @@ class Weights:
     """The published weights, with every batch normalisation folded into its convolution."""
 
     def __init__(self, path: Path) -> None:
+        self.digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         state = torch.load(path, map_location="cpu", weights_only=True)
         self._state = {name: tensor.double().numpy() for name, tensor in state.items()}
+        self._tuned: dict[str, tuple[Array, Array]] = {}
+
+    def with_tuned(self, tuned: dict[str, tuple[Array, Array]]) -> Weights:
+        """The same with other folded kernels and biases, float32, for those convolutions."""
+        other = copy.copy(self)
+        other._tuned = tuned
+        return other
+
+    def convolutions(self) -> list[tuple[str, str]]:
+        """Every convolution with the normalisation that follows it, in their order."""
+        blocks = range(sum(blocks for blocks, _ in STAGES))
+        parts = (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))
+        inner = [
+            (f"_blocks.{index}.{conv}", f"_blocks.{index}.{norm}")
+            for index in blocks
+            for conv, norm in parts
+            if self.has(f"_blocks.{index}.{conv}.weight")
+        ]
+        return [("_conv_stem", "_bn0"), *inner, ("_conv_head", "_bn1")]
 
     def folded(self, conv: str, norm: str) -> tuple[Array, Array]:
         """Float32 kernel [out, in/groups, k, k] and bias [out] of `conv` followed by `norm`."""
+        if conv in self._tuned:
+            return self._tuned[conv]
         kernel = self._state[f"{conv}.weight"]
         deviation = np.sqrt(self._state[f"{norm}.running_var"] + BATCH_NORM_EPSILON)
         factor = self._state[f"{norm}.weight"] / deviation

@@ -17,7 +17,7 @@ from graph import Array
 from image_features import WIDTHS
 from label_groups import KINDS, PLACES
 from minilm import OUTPUT, WIDTH
-from photos import ORIGINAL, WORN, flickr_photos, labelled_photos
+from photos import ORIGINAL, WORN, flickr_photos, training_photos
 from texts import PROMPT, TEMPLATES, keywords, phrase, read_captions, read_table
 
 CAPTIONS = 5
@@ -121,11 +121,7 @@ def gather(
 
     Of each training photo `crops` crops are taken besides (see `photos`).
     """
-    photos = [
-        *flickr_photos(data, "train"),
-        *labelled_photos(data, "imagenet-1000"),
-        *labelled_photos(data, "clothing"),
-    ]
+    photos = training_photos(data)
     texts = text_features(data, work, encode, seed)
     captions, terms, phrases = (
         texts[name].reshape(-1, CAPTIONS, TEXT_WIDTH)

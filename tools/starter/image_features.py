@@ -17,6 +17,8 @@ COLOUR_CELL = 8
 # -1..1. The sharpness lets a colour half way between two lattice points belong to both.
 COLOUR_LEVELS = (-0.9, -0.3, 0.3, 0.9)
 COLOUR_SHARPNESS = 12.0
+# How far from each edge the centre of a map begins, as a share of its side.
+CENTRE_MARGIN = 0.25
 # Widths of the parts that the head reads, in their order.
 WIDTHS = {
     "whole": 1280,
@@ -61,7 +63,7 @@ def mean(graph: Graph, x: str) -> str:
 
 def whole_and_centre(graph: Graph, x: str, side: int) -> tuple[str, str]:
     """Means of a map [n, c, side, side] over everything and over its middle: two of [n, c]."""
-    margin = round(side / 4)
+    margin = round(side * CENTRE_MARGIN)
     window = (graph.const([margin] * 2), graph.const([side - margin] * 2), graph.const([2, 3]))
     return mean(graph, x), mean(graph, graph.node("Slice", x, *window))
 
