@@ -23,11 +23,10 @@ from graphics_training import trained_graphics
 from heads import TwoHeads
 from known_texts import write_known_texts
 from patches import write_patches
-from photos import flickr_photos, training_photos
+from photos import flickr_photos
 from quantize import calibration
 from sources import image_weights, text_files
 from training import Recipe, new_heads, pulls, train
-from tuning import tuned
 from words import write_words
 
 SIZE = 256
@@ -47,7 +46,7 @@ def main() -> None:
     for folder in (out, work):
         folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(THREADS)
-    weights = image_network(data, work)
+    weights = Weights(image_weights())
     minilm, tokenizer = text_files(work)
     encode = TextFeatures(minilm, tokenizer, work)
     labels = label_vectors(data, encode)
@@ -82,11 +81,6 @@ def parse() -> argparse.Namespace:
         help="where features are cached (about 400 MB)",
     )
     return parser.parse_args()
-
-
-def image_network(data: Path, work: Path) -> Weights:
-    """EfficientNet's weights, tuned to worn photos."""
-    return tuned(Weights(image_weights()), training_photos(data), SIZE, work)
 
 
 def trained(corpus: Corpus, recipe: Recipe, work: Path, features: str) -> TwoHeads:

@@ -18,7 +18,8 @@ import numpy as np
 import onnxruntime as ort
 import torch
 
-from build import CROPS, SIZE, WORK, image_network, trained
+from backbone import Weights
+from build import CROPS, SIZE, WORK, trained
 from corpus import gather, label_vectors
 from export import export_image
 from features import IMAGE_BATCH, ImageFeatures, TextFeatures, session
@@ -28,7 +29,7 @@ from graphics_training import trained_graphics
 from photos import ORIGINAL, flickr_photos, view_pixels
 from quantize import calibration
 from scoring import retrieval
-from sources import text_files
+from sources import image_weights, text_files
 from training import Recipe, pulls
 
 ROUNDS = 7
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=WORK, help="that of the build [%(default)s]")
     arguments = parser.parse_args()
     work, data, recipe = arguments.work, arguments.data, Recipe()
-    weights = image_network(data, work)
+    weights = Weights(image_weights())
     minilm, tokenizer = text_files(work)
     encode = TextFeatures(minilm, tokenizer, work)
     labels = label_vectors(data, encode)

@@ -21,10 +21,7 @@ COLOUR_JITTER = (0.8, 1.2)
 # From this view on, the crops are worn besides: grey, squeezed by JPEG, or made small.
 WORN = 3
 JPEG_QUALITY = (10, 40)
-JPEG_SIDE = (180, 257)
 SMALL_SIDE = (60, 140)
-# Share of worn views that are worn in two ways.
-TWICE = 0.15
 
 
 def flickr_photos(data: Path, split: str) -> list[Path]:
@@ -82,34 +79,14 @@ def random_crop(image: Image.Image, size: int, rng: np.random.Generator) -> Imag
 
 
 def worn(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The square picture as a bad copy of it looks, at the size it has.
-
-    It has lost its colours, its details or its size; sometimes two of these.
-    """
-    count = 2 if rng.random() < TWICE else 1
-    for change in rng.choice([grey, squeezed, small], count, replace=False):
-        image = change(image, rng)
-    return image
-
-
-def grey(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Without colours; `rng` is not asked."""
-    return image.convert("L").convert("RGB")
-
-
-def squeezed(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Through a JPEG file of low quality, whose blocks may be larger than eight pixels then."""
-    stored = resized(image, int(rng.integers(*JPEG_SIDE)))
-    file = io.BytesIO()
-    stored.save(file, "JPEG", quality=int(rng.integers(*JPEG_QUALITY)))
-    return resized(Image.open(file).convert("RGB"), image.width)
-
-
-def small(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Through a few pixels."""
-    return resized(resized(image, int(rng.integers(*SMALL_SIDE))), image.width)
-
-
-def resized(image: Image.Image, side: int) -> Image.Image:
-    """A square of that many pixels."""
-    return image.resize((side, side), Image.Resampling.BICUBIC)
+    """The picture as a bad copy of it looks: without its colours, its details, or its size."""
+    kind = rng.integers(3)
+    if kind == 0:
+        return image.convert("L").convert("RGB")
+    if kind == 1:
+        squeezed = io.BytesIO()
+        image.save(squeezed, "JPEG", quality=int(rng.integers(*JPEG_QUALITY)))
+        return Image.open(squeezed).convert("RGB")
+    side = int(rng.integers(*SMALL_SIDE))
+    small = image.resize((side, side), Image.Resampling.BICUBIC)
+    return small.resize(image.size, Image.Resampling.BICUBIC)

@@ -17,6 +17,8 @@ from backbone import STAGES, Weights, same_padding
 from image_features import CENTRE_MARGIN
 
 LARGEST = 6.0
+# Kernel and bias of every convolution, by its name.
+Folded = dict[str, tuple[Tensor, Tensor]]
 
 
 class _Clipped(Function):
@@ -90,8 +92,8 @@ class Tower(nn.Module):
         self.register_buffer("matrix", matrix)
         self.register_buffer("offset", bias)
 
-    def folded(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Kernel and bias of every convolution."""
+    def folded(self) -> Folded:
+        """The weights as they are now."""
         return {
             conv: (self._kernels[key].detach(), self._biases[key].detach())
             for conv, key in self._keys.items()

@@ -46,6 +46,8 @@ class Recipe:
     decay: float = 0.2
     batch: int = 1000
     pseudo_share: float = 0.5
+    # The power of the classifier's probabilities with which pseudo-labels are drawn.
+    sharper: float = 1.0
     group_share: float = 0.15
     keyword_share: float = 0.1
     phrase_share: float = 0.1
@@ -65,8 +67,9 @@ class Sampler:
         self._rng = np.random.default_rng(recipe.seed)
         self.pseudo = int(recipe.batch * recipe.pseudo_share)
         self.captioned = recipe.batch - self.pseudo
+        self._beliefs = [sharper(belief, recipe.sharper) for belief in corpus.beliefs]
         # Photos that the classifier is sure about are drawn more often.
-        confidence = corpus.beliefs[0].astype(np.float32).max(axis=1)
+        confidence = self._beliefs[0].max(axis=1)
         self._chances = confidence / confidence.sum()
         # The labels that cover a class: its own name, its kinds and its places.
         self._covering = [np.flatnonzero(column) for column in corpus.members.T]
@@ -84,7 +87,7 @@ class Sampler:
         views = self._rng.integers(len(self._corpus.views), size=len(photos))
         rows = [self._corpus.views[v][p] for v, p in zip(views, photos, strict=True)]
         labelled = zip(views[len(captioned) :], chosen, strict=True)
-        classes = [self._draw_class(self._corpus.beliefs[v][p]) for v, p in labelled]
+        classes = [self._draw_class(self._beliefs[v][p]) for v, p in labelled]
         return torch.from_numpy(np.stack(rows).astype(np.float32)), np.array(classes)
 
     def _draw_class(self, belief: Array) -> int:
@@ -110,6 +113,12 @@ class Sampler:
         texts = np.where(kind < recipe.keyword_share, corpus.keywords[photos, which], texts)
         texts = np.where(kind > 1 - recipe.phrase_share, corpus.phrases[photos, which], texts)
         return torch.from_numpy(texts)
+
+
+def sharper(beliefs: Array, power: float) -> Array:
+    """Probabilities [n, classes] that prefer the likelier ones more, float32."""
+    powers = beliefs.astype(np.float32) ** power
+    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def positives(covered: Array, classes: Array, captioned: int) -> Tensor:

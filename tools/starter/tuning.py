@@ -3,7 +3,9 @@
 EfficientNet was trained on clean photos in colour, and makes something else of grey, small or
 squeezed ones. So a copy of it is trained to find in a worn view the features that the network finds
 in the same view before it is worn (distillation, Hinton et al. 2015), and in clean views what it
-has always found. No captions, labels or heads take part: what is learnt holds for any photo.
+has always found. No captions, labels or heads take part.
+
+What ships is not tuned yet: `tuning_report` measures what it gives, the model card what it costs.
 """
 
 from __future__ import annotations
@@ -24,9 +26,10 @@ from torch.nn import functional
 from backbone import Weights
 from features import cached
 from graph import Array
-from photos import view_pixels, worn
+from photos import view_pixels
 from tensors import array
-from tower import Tower
+from tower import Folded, Tower
+from wear import worn
 
 # Views of each photo, whose features are taken before: the whole, and random crops.
 VIEWS = 3
@@ -34,9 +37,6 @@ AT_ONCE = 32
 # Standardised features further out than this count as if they were there.
 FARTHEST = 8.0
 WARM_UP = 0.05
-# Weights between the old and the new ones (Wortsman et al. 2022) see through wear as well as the
-# new ones, and keep more of what was seen in clean photos.
-SHARE = 0.7
 DECAY_OF_AVERAGE = 0.998
 LOADERS = 2
 REPORTED = 100
@@ -44,7 +44,7 @@ REPORTED = 100
 
 @dataclass(frozen=True)
 class TuningRecipe:
-    """What a run can vary; the defaults are what ships."""
+    """What a run can vary; the defaults are what was measured last (see the model card)."""
 
     steps: int = 2200
     batch: int = AT_ONCE
@@ -186,17 +186,21 @@ def tune(
     return average.module.eval()
 
 
-def tuned(weights: Weights, photos: Sequence[Path], size: int, work: Path) -> Weights:
-    """The weights part of the way to those of the tuned tower, which `work` may hold already."""
+def tuned(weights: Weights, photos: Sequence[Path], size: int, work: Path) -> Folded:
+    """What the recipe makes of every convolution, read from `work` if it is there."""
     recipe = TuningRecipe()
     key = hashlib.sha256(f"{recipe} {size} {len(photos)} {weights.digest}".encode()).hexdigest()
     path = work / f"tower_{key[:12]}.pt"
     if not path.exists():
         torch.save(tune(weights, photos, size, work, recipe).folded(), path)
-    found = torch.load(path, weights_only=True)
-    mixed = {}
+    return torch.load(path, weights_only=True)
+
+
+def mixed(weights: Weights, found: Folded, share: float) -> Weights:
+    """Weights that share of the way from the old to the new ones (Wortsman et al. 2022)."""
+    between = {}
     for conv, norm in weights.convolutions():
         pairs = zip(weights.folded(conv, norm), found[conv], strict=True)
-        kernel, bias = (old + SHARE * (array(new) - old) for old, new in pairs)
-        mixed[conv] = (kernel, bias)
-    return weights.with_tuned(mixed)
+        kernel, bias = (old + share * (array(new) - old) for old, new in pairs)
+        between[conv] = (kernel, bias)
+    return weights.with_tuned(between)
