@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from PIL import Image, ImageEnhance
 
 from graph import Array
 from texts import read_captions, read_table
+from wear import grey, jpeg, small
 
 # View 0 is the photo as the product sees it; the others are random crops of it.
 ORIGINAL = 0
@@ -20,8 +20,6 @@ CROP_ASPECT = (0.85, 1.18)
 COLOUR_JITTER = (0.8, 1.2)
 # From this view on, the crops are worn besides: grey, squeezed by JPEG, or made small.
 WORN = 3
-JPEG_QUALITY = (10, 40)
-SMALL_SIDE = (60, 140)
 
 
 def flickr_photos(data: Path, split: str) -> list[Path]:
@@ -79,14 +77,6 @@ def random_crop(image: Image.Image, size: int, rng: np.random.Generator) -> Imag
 
 
 def worn(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The picture as a bad copy of it looks: without its colours, its details, or its size."""
-    kind = rng.integers(3)
-    if kind == 0:
-        return image.convert("L").convert("RGB")
-    if kind == 1:
-        squeezed = io.BytesIO()
-        image.save(squeezed, "JPEG", quality=int(rng.integers(*JPEG_QUALITY)))
-        return Image.open(squeezed).convert("RGB")
-    side = int(rng.integers(*SMALL_SIDE))
-    small = image.resize((side, side), Image.Resampling.BICUBIC)
-    return small.resize(image.size, Image.Resampling.BICUBIC)
+    """The square picture as a bad copy of it: without its colours, its details or its size."""
+    change = (grey, jpeg, small)[rng.integers(3)]
+    return change(image, rng)

@@ -22,7 +22,7 @@ Folded = dict[str, tuple[Tensor, Tensor]]
 
 
 class _Clipped(Function):
-    """ReLU6 whose gradient does not vanish above: its own takes PyTorch a third of all the time."""
+    """ReLU6 whose gradient does not vanish above: PyTorch's own takes several times as long."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:

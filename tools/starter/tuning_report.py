@@ -12,6 +12,7 @@ after each step.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,17 +39,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of flickr8k and so on")
     parser.add_argument("--work", type=Path, default=WORK, help="that of the build [%(default)s]")
+    parser.add_argument("--steps", type=int, help="batches of the training")
+    parser.add_argument("--rate", type=float, help="its learning rate")
+    parser.add_argument(
+        "--without-captions", action="store_true", help="train on the other photos alone"
+    )
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(THREADS)
     weights = Weights(image_weights())
-    found = tuned(weights, training_photos(arguments.data), SIZE, arguments.work)
+    asked = {"steps": arguments.steps, "rate": arguments.rate}
+    recipe = replace(TuningRecipe(), **{name: one for name, one in asked.items() if one})
+    photos = training_photos(arguments.data)
+    if arguments.without_captions:
+        photos = photos[len(flickr_photos(arguments.data, "train")) :]
+    found = tuned(weights, photos, SIZE, arguments.work, recipe)
     towers = {share: Tower(mixed(weights, found, share)).eval() for share in SHARES}
     dev = pixels_of(flickr_photos(arguments.data, "dev")[:PHOTOS])
     # Deviations are those of dev in both tables: the examples are few.
     with torch.no_grad():
         clean = {name: part.numpy()[None] for name, part in features(towers[0.0], dev).items()}
-    distance = Distance(clean, TuningRecipe().opinion)
+    distance = Distance(clean, recipe.opinion)
     for name, pixels in (("dev", dev), ("examples", pixels_of(sorted(EXAMPLES.glob("*.jpg"))))):
         print(f"{name}, weights {SHARES} of the way")
         report(towers, distance, pixels)

@@ -1,4 +1,4 @@
-"""Makes bad copies of photos, to teach the image tower to see through wear (see `tuning`)."""
+"""Makes bad copies of photos, to teach heads (`photos`) and the image tower (`tuning`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SMALL_SIDE = (60, 140)
 TWICE = 0.15
 
 
-def worn(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+def badly_worn(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """The square picture without its colours, its details or its size; sometimes two of these."""
     count = 2 if rng.random() < TWICE else 1
     for change in rng.choice([*WAYS.values()], count, replace=False):
@@ -29,10 +29,15 @@ def grey(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def squeezed(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Through a JPEG file of low quality, whose blocks may be larger than eight pixels then."""
-    stored = resized(image, int(rng.integers(*JPEG_SIDE)))
+    stored = jpeg(resized(image, int(rng.integers(*JPEG_SIDE))), rng)
+    return resized(stored, image.width)
+
+
+def jpeg(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Through a JPEG file of low quality, as large as it is."""
     file = io.BytesIO()
-    stored.save(file, "JPEG", quality=int(rng.integers(*JPEG_QUALITY)))
-    return resized(Image.open(file).convert("RGB"), image.width)
+    image.save(file, "JPEG", quality=int(rng.integers(*JPEG_QUALITY)))
+    return Image.open(file).convert("RGB")
 
 
 def small(image: Image.Image, rng: np.random.Generator) -> Image.Image:
