@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -26,11 +27,14 @@ from patches import write_patches
 from photos import flickr_photos
 from quantize import calibration
 from sources import image_weights, text_files
-from training import Recipe, new_heads, pulls, train
+from training import PUPIL, TEACHERS, Recipe, pulls, stored_heads, train
+from tuning import SHARE, TuningRecipe, mixed, tuned
 from words import write_words
 
 SIZE = 256
 CROPS = 3
+# Of the keywords and phrases that captions are cut to.
+SEED = 0
 WORK = Path.home() / ".cache" / "imgsearch-starter-build"
 HASHED = ("image.onnx", "text.onnx", "tokenizer.json")
 DESCRIPTION = (
@@ -46,19 +50,18 @@ def main() -> None:
     for folder in (out, work):
         folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(THREADS)
-    weights = Weights(image_weights())
+    weights = tower_weights(data, work)
     minilm, tokenizer = text_files(work)
     encode = TextFeatures(minilm, tokenizer, work)
     labels = label_vectors(data, encode)
     pixels = calibration(flickr_photos(data, "train"), SIZE)
     images = ImageFeatures(weights, SIZE, labels, pixels, work)
-    recipe = Recipe()
-    corpus = gather(data, work, images, encode, CROPS, recipe.seed)
-    heads = trained(corpus, recipe, work, images.fingerprint + encode.fingerprint)
+    corpus = gather(data, work, images, encode, CROPS, SEED)
+    heads = trained(corpus, work, images.fingerprint + encode.fingerprint)
     of_photos, of_texts = pulls(corpus, heads)
     drawings = trained_graphics(data, work, tokenizer)
     image, text = heads.image.weights(), heads.text.weights()
-    fixed = (weights, SIZE, labels, recipe.parts)
+    fixed = (weights, SIZE, labels, PUPIL.parts)
     export_image(out / "image.onnx", *fixed, image, of_photos, drawings.image, pixels)
     export_text(out / "text.onnx", minilm, CONTEXT_LENGTH, text, of_texts, drawings)
     write_patches(out)
@@ -83,15 +86,24 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def trained(corpus: Corpus, recipe: Recipe, work: Path, features: str) -> TwoHeads:
-    """Heads by that recipe on the features so named, read from `work` if they are there."""
-    key = hashlib.sha256(f"{recipe} {CROPS} {features}".encode()).hexdigest()[:12]
-    path = work / f"heads_{key}.pt"
-    if not path.exists():
-        torch.save(train(corpus, recipe).state_dict(), path)
-    heads = new_heads(corpus.with_parts(recipe.parts), recipe)
-    heads.load_state_dict(torch.load(path, weights_only=True))
-    return heads.eval()
+def tower_weights(data: Path, work: Path) -> Weights:
+    """Those of the image tower, tuned to worn photos."""
+    untuned = Weights(image_weights())
+    return mixed(untuned, tuned(untuned, data, SIZE, work, TuningRecipe()), SHARE)
+
+
+def trained(corpus: Corpus, work: Path, features: str) -> TwoHeads:
+    """Heads on the features so named, and those that teach them, kept in `work`."""
+
+    def kept(recipe: Recipe, teachers: Sequence[Path] = ()) -> Path:
+        key = f"{recipe} {[path.name for path in teachers]} {CROPS} {features}"
+        path = work / f"heads_{hashlib.sha256(key.encode()).hexdigest()[:12]}.pt"
+        if not path.exists():
+            torch.save(train(corpus, recipe, teachers).state_dict(), path)
+        return path
+
+    pupil = kept(PUPIL, [kept(teacher) for teacher in TEACHERS])
+    return stored_heads(pupil, corpus.with_parts(PUPIL.parts), PUPIL)
 
 
 def write_tokenizer(source: Path, target: Path) -> None:

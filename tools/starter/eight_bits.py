@@ -18,8 +18,7 @@ import numpy as np
 import onnxruntime as ort
 import torch
 
-from backbone import Weights
-from build import CROPS, SIZE, WORK, trained
+from build import CROPS, SEED, SIZE, WORK, tower_weights, trained
 from corpus import gather, label_vectors
 from export import export_image
 from features import IMAGE_BATCH, ImageFeatures, TextFeatures, session
@@ -29,8 +28,8 @@ from graphics_training import trained_graphics
 from photos import ORIGINAL, flickr_photos, view_pixels
 from quantize import calibration
 from scoring import retrieval
-from sources import image_weights, text_files
-from training import Recipe, pulls
+from sources import text_files
+from training import PUPIL, pulls
 
 ROUNDS = 7
 TIMED = 32
@@ -42,15 +41,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of flickr8k and so on")
     parser.add_argument("--work", type=Path, default=WORK, help="that of the build [%(default)s]")
     arguments = parser.parse_args()
-    work, data, recipe = arguments.work, arguments.data, Recipe()
-    weights = Weights(image_weights())
+    work, data = arguments.work, arguments.data
+    weights = tower_weights(data, work)
     minilm, tokenizer = text_files(work)
     encode = TextFeatures(minilm, tokenizer, work)
     labels = label_vectors(data, encode)
     pixels = calibration(flickr_photos(data, "train"), SIZE)
     images = ImageFeatures(weights, SIZE, labels, pixels, work)
-    corpus = gather(data, work, images, encode, CROPS, recipe.seed)
-    heads = trained(corpus, recipe, work, images.fingerprint + encode.fingerprint)
+    corpus = gather(data, work, images, encode, CROPS, SEED)
+    heads = trained(corpus, work, images.fingerprint + encode.fingerprint)
     with torch.no_grad():
         captions = heads.text(torch.from_numpy(corpus.dev_captions)).numpy()
     of_photos, of_texts = pulls(corpus, heads)
@@ -61,7 +60,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         paths = {"float": Path(folder) / "float.onnx", "eight bits": Path(folder) / "bits.onnx"}
         head = heads.image.weights()
-        fixed = (weights, SIZE, labels, recipe.parts)
+        fixed = (weights, SIZE, labels, PUPIL.parts)
         for name, ranges in (("float", None), ("eight bits", pixels)):
             path = paths[name]
             export_image(path, *fixed, head, of_photos, drawings.image, ranges)

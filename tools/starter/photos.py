@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from PIL import Image, ImageEnhance
 
 from graph import Array
 from texts import read_captions, read_table
-from wear import grey, jpeg, small
+from wear import badly_worn
 
 # View 0 is the photo as the product sees it; the others are random crops of it.
 ORIGINAL = 0
@@ -18,7 +17,7 @@ ORIGINAL = 0
 CROP_AREA = (0.55, 1.0)
 CROP_ASPECT = (0.85, 1.18)
 COLOUR_JITTER = (0.8, 1.2)
-# From this view on, the crops are worn besides: grey, squeezed by JPEG, or made small.
+# From this view on, the crops are worn besides (see `wear`).
 WORN = 3
 
 
@@ -35,8 +34,12 @@ def labelled_photos(data: Path, name: str) -> list[Path]:
 
 def training_photos(data: Path) -> list[Path]:
     """All photos of the training, those with captions first."""
-    labelled = (labelled_photos(data, name) for name in ("imagenet-1000", "clothing"))
-    return [*flickr_photos(data, "train"), *itertools.chain.from_iterable(labelled)]
+    return [*flickr_photos(data, "train"), *other_photos(data)]
+
+
+def other_photos(data: Path) -> list[Path]:
+    """Those of the training that have no captions."""
+    return [*labelled_photos(data, "imagenet-1000"), *labelled_photos(data, "clothing")]
 
 
 def view_pixels(path: Path, size: int, view: int, number: int) -> Array:
@@ -47,7 +50,7 @@ def view_pixels(path: Path, size: int, view: int, number: int) -> Array:
         return np.asarray(centre_crop(image, size))
     rng = np.random.default_rng([view, number])
     crop = random_crop(image, size, rng)
-    return np.asarray(worn(crop, rng) if view >= WORN else crop)
+    return np.asarray(badly_worn(crop, rng) if view >= WORN else crop)
 
 
 def centre_crop(image: Image.Image, size: int) -> Image.Image:
@@ -74,9 +77,3 @@ def random_crop(image: Image.Image, size: int, rng: np.random.Generator) -> Imag
     for enhancer in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         part = enhancer(part).enhance(rng.uniform(*COLOUR_JITTER))
     return part
-
-
-def worn(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The square picture as a bad copy of it: without its colours, its details or its size."""
-    change = (grey, jpeg, small)[rng.integers(3)]
-    return change(image, rng)

@@ -1,15 +1,22 @@
-"""Contrastive training of the heads on cached features."""
+"""Contrastive training of the heads on cached features.
+
+First the TEACHERS learn from the data, then those that ship, by PUPIL, from the data and from them
+(see `ensemble`).
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from corpus import CAPTIONS, CLASSES, TEXT_WIDTH, Corpus
+from ensemble import disagreement, with_opinions
 from graph import Array
 from heads import Head, Standardiser, TwoHeads
 from hubs import PHOTO, TEXT, Pull
@@ -29,7 +36,7 @@ PROMPTS_AT_LARGE = 4
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a training run can vary; the defaults are what ships."""
+    """What a training run can vary."""
 
     parts: tuple[str, ...] = tuple(WIDTHS)
     hidden: int = 1472
@@ -44,18 +51,25 @@ class Recipe:
     words: float = 0.5
     rate: float = 2e-3
     decay: float = 0.2
-    batch: int = 1000
-    pseudo_share: float = 0.5
+    # How many photos with captions and with pseudo-labels are in a batch.
+    captioned: int = 500
+    pseudo: int = 500
     # The power of the classifier's probabilities with which pseudo-labels are drawn.
     sharper: float = 1.0
+    # What teachers count in the loss, if there are some.
+    told: float = 0.7
     group_share: float = 0.15
     keyword_share: float = 0.1
     phrase_share: float = 0.1
-    captions_per_photo: int = 1
     epochs: int = 50
     average_from: float = 0.5
     average_decay: float = 0.99
     seed: int = 0
+
+
+TEACHERS = tuple(Recipe(sharper=power) for power in (1.2, 1.4, 1.7))
+# From another start than any of its teachers.
+PUPIL = Recipe(sharper=1.4, seed=1)
 
 
 class Sampler:
@@ -65,8 +79,6 @@ class Sampler:
         self._corpus = corpus
         self._recipe = recipe
         self._rng = np.random.default_rng(recipe.seed)
-        self.pseudo = int(recipe.batch * recipe.pseudo_share)
-        self.captioned = recipe.batch - self.pseudo
         self._beliefs = [sharper(belief, recipe.sharper) for belief in corpus.beliefs]
         # Photos that the classifier is sure about are drawn more often.
         confidence = self._beliefs[0].max(axis=1)
@@ -77,12 +89,12 @@ class Sampler:
     def epoch(self) -> list[Array]:
         """The captioned photos, shuffled and cut into batches."""
         order = self._rng.permutation(self._corpus.captioned)
-        steps = len(order) // self.captioned
-        return [order[i * self.captioned : (i + 1) * self.captioned] for i in range(steps)]
+        size = self._recipe.captioned
+        return [order[i * size : (i + 1) * size] for i in range(len(order) // size)]
 
     def images(self, captioned: Array) -> tuple[Tensor, Array]:
         """Features [batch, f] of a random view of each photo, and pseudo-classes int64 [pseudo]."""
-        chosen = self._rng.choice(len(self._chances), self.pseudo, p=self._chances)
+        chosen = self._rng.choice(len(self._chances), self._recipe.pseudo, p=self._chances)
         photos = np.concatenate([captioned, chosen])
         views = self._rng.integers(len(self._corpus.views), size=len(photos))
         rows = [self._corpus.views[v][p] for v, p in zip(views, photos, strict=True)]
@@ -152,12 +164,23 @@ def new_heads(corpus: Corpus, recipe: Recipe) -> TwoHeads:
     )
 
 
-def train(corpus: Corpus, recipe: Recipe) -> TwoHeads:
-    """Train heads and return their weights averaged over the last part of the training."""
+def stored_heads(path: Path, corpus: Corpus, recipe: Recipe) -> TwoHeads:
+    """Heads that were trained before."""
+    heads = new_heads(corpus, recipe)
+    heads.load_state_dict(torch.load(path, weights_only=True))
+    return heads.eval()
+
+
+def train(corpus: Corpus, recipe: Recipe, teachers: Sequence[Path] = ()) -> TwoHeads:
+    """Train heads and return their weights averaged over the last part of the training.
+
+    `teachers` are files of heads trained before on the same corpus.
+    """
     torch.manual_seed(recipe.seed)
     corpus = corpus.with_parts(recipe.parts)
+    trained = [stored_heads(path, corpus, recipe) for path in teachers]
     heads = new_heads(corpus, recipe)
-    sampler = Sampler(corpus, recipe)
+    sampler = Sampler(with_opinions(corpus, trained) if trained else corpus, recipe)
     steps = recipe.epochs * len(sampler.epoch())
     optimizer = torch.optim.AdamW(
         heads.parameters(), lr=recipe.rate, weight_decay=recipe.decay, fused=True
@@ -170,7 +193,7 @@ def train(corpus: Corpus, recipe: Recipe) -> TwoHeads:
     started, step = time.monotonic(), 0
     for epoch in range(1, recipe.epochs + 1):
         for captioned in sampler.epoch():
-            loss = batch_loss(heads, sampler, captioned, recipe.captions_per_photo)
+            loss = batch_loss(heads, sampler, captioned, recipe.told if trained else 0.0)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -187,17 +210,19 @@ def train(corpus: Corpus, recipe: Recipe) -> TwoHeads:
     return result.eval()
 
 
-def batch_loss(heads: TwoHeads, sampler: Sampler, captioned: Array, texts: int) -> Tensor:
-    """The loss of one batch, averaged over `texts` draws of texts for the same photos."""
-    features, classes = sampler.images(captioned)
-    images = heads.image(features)
-    total = torch.zeros(())
-    for _ in range(texts):
-        labels, covered = sampler.labels(classes)
-        embedded = heads.text(torch.cat([sampler.captions(captioned), labels]))
-        similarity = heads.scale() * images @ embedded.T
-        total = total + contrast(similarity, positives(covered, classes, len(captioned)))
-    return total / texts
+def batch_loss(heads: TwoHeads, sampler: Sampler, captioned: Array, told: float) -> Tensor:
+    """The loss of one batch, of which `told` is how far teachers find otherwise."""
+    photos, classes = sampler.images(captioned)
+    labels, covered = sampler.labels(classes)
+    texts = torch.cat([sampler.captions(captioned), labels])
+    width = len(heads.image.standardise.mean)
+    images, embedded = heads.image(photos[:, :width]), heads.text(texts[:, :TEXT_WIDTH])
+    similarity = heads.scale() * images @ embedded.T
+    loss = contrast(similarity, positives(covered, classes, len(captioned)))
+    if not told:
+        return loss
+    wanted = photos[:, width:] @ texts[:, TEXT_WIDTH:].T
+    return (1 - told) * loss + told * disagreement(similarity, wanted)
 
 
 @torch.no_grad()

@@ -5,7 +5,9 @@ squeezed ones. So a copy of it is trained to find in a worn view the features th
 in the same view before it is worn (distillation, Hinton et al. 2015), and in clean views what it
 has always found. No captions, labels or heads take part.
 
-What ships is not tuned yet: `tuning_report` measures what it gives, the model card what it costs.
+The photos of the training are few, and what is unlike them is easily forgotten. So no view is seen
+twice, some are sharpened or mixed of two photos, and the network itself is asked about each (Beyer
+et al. 2022 call this function matching).
 """
 
 from __future__ import annotations
@@ -19,103 +21,94 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 from torch import Tensor
 from torch.nn import functional
 
 from backbone import Weights
-from features import cached
 from graph import Array
-from photos import view_pixels
+from photos import centre_crop, flickr_photos, other_photos, random_crop
 from tensors import array
 from tower import Folded, Tower
 from wear import badly_worn
 
-# Views of each photo, whose features are taken before: the whole, and random crops.
-VIEWS = 3
-AT_ONCE = 32
 # Standardised features further out than this count as if they were there.
 FARTHEST = 8.0
 WARM_UP = 0.05
 DECAY_OF_AVERAGE = 0.998
+# Of views that are not cropped.
+WHOLE = 0.3
+# What one of two mixed photos counts; radius and percent of sharpening.
+MIX = (0.2, 0.8)
+RADIUS = (0.5, 1.5)
+PERCENT = (30, 150)
+# How far the weights go from the old to the new ones.
+SHARE = 0.5
+# Deviations of features are measured on this many batches.
+MEASURED = 24
 LOADERS = 2
 REPORTED = 100
 
 
 @dataclass(frozen=True)
 class TuningRecipe:
-    """What a run can vary; the defaults are what was measured last (see the model card)."""
+    """What a run can vary; the defaults are what ships."""
 
-    steps: int = 2200
-    batch: int = AT_ONCE
-    rate: float = 2e-4
-    # Of views that are not worn.
-    clean: float = 0.2
+    steps: int = 1000
+    batch: int = 32
+    rate: float = 1.5e-4
+    # Of photos with captions: the others are fewer, but show more kinds of things.
+    captioned: float = 0.4
+    # Of views that are mixed, sharpened, and not worn.
+    mixed: float = 0.25
+    sharpened: float = 0.25
+    clean: float = 0.35
     # What the classifier's opinion counts beside the features.
     opinion: float = 0.2
     seed: int = 0
 
 
 class Lessons:
-    """Views, worn or not, and what the untuned network finds in them before."""
+    """Views, and the same views worn (or not)."""
 
-    def __init__(self, weights: Weights, photos: Sequence[Path], size: int, work: Path) -> None:
-        self._photos, self._size = photos, size
-        key = hashlib.sha256(f"{VIEWS} {size} {len(photos)} {weights.digest}".encode()).hexdigest()
-        path = work / f"tower_targets_{key[:12]}.npz"
-        self.targets = cached(path, lambda: self._found(Tower(weights).eval()))
+    def __init__(
+        self, captioned: Sequence[Path], others: Sequence[Path], size: int, recipe: TuningRecipe
+    ) -> None:
+        self._sets, self._size, self._recipe = (captioned, others), size, recipe
 
-    def _found(self, tower: Tower) -> dict[str, Array]:
-        """Float16 [VIEWS, photos, f] of all views."""
-        jobs = [(view, number) for view in range(VIEWS) for number in range(len(self._photos))]
-        found: dict[str, list[Array]] = {}
-        with torch.no_grad(), ThreadPoolExecutor(LOADERS) as pool:
-            for start in range(0, len(jobs), AT_ONCE):
-                pixels = pool.map(lambda job: self._pixels(*job), jobs[start : start + AT_ONCE])
-                for name, part in features(tower, np.stack(list(pixels))).items():
-                    found.setdefault(name, []).append(part.numpy().astype(np.float16))
-        shape = (VIEWS, len(self._photos), -1)
-        return {name: np.concatenate(part).reshape(shape) for name, part in found.items()}
-
-    def _pixels(self, view: int, number: int) -> Array:
-        return view_pixels(self._photos[number], self._size, view, number)
-
-    def batches(self, recipe: TuningRecipe) -> Iterator[tuple[Array, dict[str, Tensor]]]:
-        """Pixels uint8 [batch, size, size, 3] and targets [batch, f] for each step, made ahead."""
-        rng = np.random.default_rng(recipe.seed)
-        draws = (
-            (
-                rng.integers(VIEWS, size=recipe.batch),
-                rng.integers(len(self._photos), size=recipe.batch),
-                rng.integers(2**32, size=recipe.batch),
-                rng.random(recipe.batch) < recipe.clean,
-            )
-            for _ in range(recipe.steps)
-        )
+    def batches(self, count: int, seed: int) -> Iterator[tuple[Array, Array]]:
+        """Pixels uint8 [batch, size, size, 3] of views, and of these worn; made ahead."""
+        seeds = np.random.SeedSequence(seed).spawn(count)
         with ThreadPoolExecutor(LOADERS) as pool:
             waiting = []
-            for drawn in draws:
-                views, numbers, *_ = drawn
-                waiting.append((views, numbers, pool.map(self._view, *drawn)))
+            for one in seeds:
+                waiting.append(pool.map(self._pair, one.spawn(self._recipe.batch)))
                 if len(waiting) > LOADERS:
-                    yield self._lesson(*waiting.pop(0))
+                    yield _stacked(waiting.pop(0))
             for job in waiting:
-                yield self._lesson(*job)
+                yield _stacked(job)
 
-    def _view(self, view: int, number: int, seed: int, clean: bool) -> Array:
-        pixels = self._pixels(int(view), int(number))
-        if clean:
-            return pixels
-        return np.asarray(badly_worn(Image.fromarray(pixels), np.random.default_rng(seed)))
+    def _pair(self, seed: np.random.SeedSequence) -> tuple[Image.Image, Image.Image]:
+        rng, recipe = np.random.default_rng(seed), self._recipe
+        view = self._view(rng)
+        if rng.random() < recipe.mixed:
+            view = Image.blend(view, self._view(rng), rng.uniform(*MIX))
+        if rng.random() < recipe.sharpened:
+            amount = (rng.uniform(*RADIUS), int(rng.integers(*PERCENT)), 0)
+            view = view.filter(ImageFilter.UnsharpMask(*amount))
+        return view, view if rng.random() < recipe.clean else badly_worn(view, rng)
 
-    def _lesson(
-        self, views: Array, numbers: Array, pixels: Iterator[Array]
-    ) -> tuple[Array, dict[str, Tensor]]:
-        targets = {
-            name: torch.from_numpy(part[views, numbers].astype(np.float32))
-            for name, part in self.targets.items()
-        }
-        return np.stack(list(pixels)), targets
+    def _view(self, rng: np.random.Generator) -> Image.Image:
+        photos = self._sets[0 if rng.random() < self._recipe.captioned else 1]
+        with Image.open(photos[rng.integers(len(photos))]) as opened:
+            image = opened.convert("RGB")
+        crop = centre_crop if rng.random() < WHOLE else lambda *all_: random_crop(*all_, rng)
+        return crop(image, self._size)
+
+
+def _stacked(pairs: Iterator[tuple[Image.Image, Image.Image]]) -> tuple[Array, Array]:
+    views, worn = zip(*pairs, strict=True)
+    return np.stack(views), np.stack(worn)
 
 
 def features(tower: Tower, pixels: Array) -> dict[str, Tensor]:
@@ -130,13 +123,13 @@ def features(tower: Tower, pixels: Array) -> dict[str, Tensor]:
 class Distance:
     """How far what is found is from what should be, in standard deviations of every number."""
 
-    def __init__(self, targets: dict[str, Array], opinion: float) -> None:
+    def __init__(self, found: dict[str, Tensor], opinion: float) -> None:
+        """Measure the deviations of what was found, float32 [n, f] by their names."""
         self._opinion = opinion
-        self._scale = {}
-        for name, part in targets.items():
-            rows = part[0].astype(np.float32)
-            mean, deviation = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-3)
-            self._scale[name] = (torch.from_numpy(mean), torch.from_numpy(1 / deviation))
+        self._scale = {
+            name: (part.mean(dim=0), 1 / part.std(dim=0).clamp(min=1e-3))
+            for name, part in found.items()
+        }
 
     def __call__(self, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
         """The mean squared errors of features, and the divergence of opinions."""
@@ -154,14 +147,11 @@ class Distance:
         return torch.cat(rows, dim=1).clamp(-FARTHEST, FARTHEST)
 
 
-def tune(
-    weights: Weights, photos: Sequence[Path], size: int, work: Path, recipe: TuningRecipe
-) -> Tower:
+def tune(weights: Weights, lessons: Lessons, recipe: TuningRecipe) -> Tower:
     """A tower whose weights are averaged over the last steps of the training."""
     torch.manual_seed(recipe.seed)
-    lessons = Lessons(weights, photos, size, work)
-    distance = Distance(lessons.targets, recipe.opinion)
-    tower = Tower(weights)
+    teacher, tower = Tower(weights).eval(), Tower(weights)
+    distance = Distance(measured(teacher, lessons, recipe.seed), recipe.opinion)
     optimizer = torch.optim.AdamW(
         [one for one in tower.parameters() if one.requires_grad], lr=recipe.rate, weight_decay=0.0
     )
@@ -171,8 +161,11 @@ def tune(
     decay = torch.optim.swa_utils.get_ema_multi_avg_fn(DECAY_OF_AVERAGE)
     average = torch.optim.swa_utils.AveragedModel(tower, multi_avg_fn=decay)
     started, sums = time.monotonic(), dict.fromkeys(("features", "opinion"), 0.0)
-    for step, (pixels, wanted) in enumerate(lessons.batches(recipe), start=1):
-        losses = distance(features(tower, pixels), wanted)
+    batches = lessons.batches(recipe.steps, recipe.seed)
+    for step, (views, worn) in enumerate(batches, start=1):
+        with torch.no_grad():
+            wanted = features(teacher, views)
+        losses = distance(features(tower, worn), wanted)
         optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         optimizer.step()
@@ -186,14 +179,21 @@ def tune(
     return average.module.eval()
 
 
-def tuned(
-    weights: Weights, photos: Sequence[Path], size: int, work: Path, recipe: TuningRecipe
-) -> Folded:
+@torch.no_grad()
+def measured(teacher: Tower, lessons: Lessons, seed: int) -> dict[str, Tensor]:
+    """What the untuned network finds in a few batches of views, float32 [n, f] by their names."""
+    batches = [features(teacher, views) for views, _ in lessons.batches(MEASURED, seed + 1)]
+    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def tuned(weights: Weights, data: Path, size: int, work: Path, recipe: TuningRecipe) -> Folded:
     """What the recipe makes of every convolution, read from `work` if it is there."""
-    key = hashlib.sha256(f"{recipe} {size} {len(photos)} {weights.digest}".encode()).hexdigest()
+    photos = flickr_photos(data, "train"), other_photos(data)
+    counts = f"{size} {len(photos[0])} {len(photos[1])}"
+    key = hashlib.sha256(f"{recipe} {counts} {weights.digest}".encode()).hexdigest()
     path = work / f"tower_{key[:12]}.pt"
     if not path.exists():
-        torch.save(tune(weights, photos, size, work, recipe).folded(), path)
+        torch.save(tune(weights, Lessons(*photos, size, recipe), recipe).folded(), path)
     return torch.load(path, weights_only=True)
 
 

@@ -29,15 +29,10 @@ def grey(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def squeezed(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Through a JPEG file of low quality, whose blocks may be larger than eight pixels then."""
-    stored = jpeg(resized(image, int(rng.integers(*JPEG_SIDE))), rng)
-    return resized(stored, image.width)
-
-
-def jpeg(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Through a JPEG file of low quality, as large as it is."""
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=int(rng.integers(*JPEG_QUALITY)))
-    return Image.open(file).convert("RGB")
+    stored = resized(image, int(rng.integers(*JPEG_SIDE)))
+    stored.save(file, "JPEG", quality=int(rng.integers(*JPEG_QUALITY)))
+    return resized(Image.open(file).convert("RGB"), image.width)
 
 
 def small(image: Image.Image, rng: np.random.Generator) -> Image.Image:
