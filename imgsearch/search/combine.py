@@ -7,7 +7,7 @@ With z = (cosine - mean) / deviation on the scale of that part,
     usual = median z of those of the 10 best candidates for the wanted parts that match
             them at least 0.7 times as well as the best does, but at most 3;
             three quarters of that median where it is below 0
-    cost = |w| * 8 * deviation * max(0, z - usual - 0.2)
+    cost = |w| * 8 * deviation * max(0, z - usual - 0.15)
 
 so a picture pays for what it shows of the part beyond what pictures of the wanted kind have of it
 (every dog looks a little like a cat), and one that shows no more keeps its score. Subtracting
@@ -32,7 +32,7 @@ _MOST_USUAL = 3.0
 # Pictures of another world than the part's (monkeys, and trucks) are far below 0: one that shows
 # the part beside them need not be above 0 either.
 _BELOW = 0.75
-_TOLERATED = 0.2
+_TOLERATED = 0.15
 _COST = 8.0
 
 

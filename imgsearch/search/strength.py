@@ -8,8 +8,8 @@ the library's own pictures; for queries by picture, other pictures of the librar
     strength = 100 / (1 + exp(-(z - 3.2) / 0.4))
 
 In a library of 1,000 photos the best match of a sentence that describes none of them has a median z
-of 3.2 (strength 48), the caption of a photo meets it at 3.6 (75), and the name of what a photo
-shows at 5.7 (100). With the starter, on Flickr8k dev and imagenet-1000: `benchmarks/strength.py`.
+of 3.2 (strength 48), the caption of a photo meets it at 3.8 (80), and the name of what a photo
+shows at 5.9 (100). With the starter, on Flickr8k dev and imagenet-1000: `benchmarks/strength.py`.
 """
 
 from __future__ import annotations
