@@ -5,9 +5,9 @@ squeezed ones. So a copy of it is trained to find in a worn view the features th
 in the same view before it is worn (distillation, Hinton et al. 2015), and in clean views what it
 has always found. No captions, labels or heads take part.
 
-The photos of the training are few, and what is unlike them is easily forgotten. So no view is seen
-twice, some are sharpened or mixed of two photos, and the network itself is asked about each (Beyer
-et al. 2022 call this function matching).
+The photos of the training are few, and what is unlike them is easily forgotten. So hardly a
+view is seen twice, some are sharpened or mixed of two photos, and the network itself is asked about
+each (Beyer et al. 2022 call this function matching).
 """
 
 from __future__ import annotations
@@ -102,8 +102,9 @@ class Lessons:
         photos = self._sets[0 if rng.random() < self._recipe.captioned else 1]
         with Image.open(photos[rng.integers(len(photos))]) as opened:
             image = opened.convert("RGB")
-        crop = centre_crop if rng.random() < WHOLE else lambda *all_: random_crop(*all_, rng)
-        return crop(image, self._size)
+        if rng.random() < WHOLE:
+            return centre_crop(image, self._size)
+        return random_crop(image, self._size, rng)
 
 
 def _stacked(pairs: Iterator[tuple[Image.Image, Image.Image]]) -> tuple[Array, Array]:
