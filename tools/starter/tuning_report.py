@@ -4,9 +4,9 @@
 
 Mean squares, in standard deviations, of photos of Flickr8k dev and of the example photos, as they
 are and worn, for weights part of the way to the tuned ones. The training takes 25 minutes of two
-cores with bfloat16, twice as long without MALLOC_MMAP_THRESHOLD_=8589934592 and
-MALLOC_TRIM_THRESHOLD_=17179869184 in the environment: memory of maps then goes back to the system
-after each step.
+cores with bfloat16; its first version took twice as long without MALLOC_MMAP_THRESHOLD_=8589934592
+and MALLOC_TRIM_THRESHOLD_=17179869184 in the environment: memory of maps then goes back to the
+system after each step.
 """
 
 from __future__ import annotations
